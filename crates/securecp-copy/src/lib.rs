@@ -1,0 +1,1 @@
+//! the engine: survey, plan, run.

@@ -1,0 +1,1 @@
+//! ocicrypt-compatible layer encryption and key wrapping; pure.

@@ -1,0 +1,1 @@
+//! keys that live elsewhere: gpg, Fulcio, Rekor, key providers.

@@ -1,0 +1,1 @@
+//! bytes in motion: stages, transforms, verification, codecs, spools, scopes, reports.

@@ -1,0 +1,41 @@
+//! Names and facts of container images, without any I/O.
+//!
+//! Digests, references, media types, descriptors, manifests, platforms and the one strict JSON reader that every other
+//! crate of this project uses. Everything here is parsed once into a type that cannot hold an invalid value.
+//!
+//! What it refuses: documents with duplicate keys, trailing bytes, keys of two manifest formats, a media type that
+//! contradicts the transport's, more than [`MANIFEST_LIMIT`] bytes, deep nesting.
+//!
+//! Start at [`RawManifest`]: exact bytes, their digest and media type, and a parsed view.
+//!
+//! ```
+//! use securecp_oci::{Algorithm, Digest, Reference};
+//! let reference: Reference = "busybox".parse()?;
+//! assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
+//! let digest = Digest::of(Algorithm::Sha256, b"");
+//! assert!(digest.to_string().starts_with("sha256:e3b0c44298fc1c14"));
+//! # Ok::<(), securecp_oci::ReferenceError>(())
+//! ```
+
+mod descriptor;
+mod digest;
+mod edit;
+mod identity;
+pub mod json;
+mod manifest;
+mod media_type;
+mod name;
+mod platform;
+mod reference;
+mod text;
+
+pub use descriptor::{Annotations, Descriptor};
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use edit::Document;
+pub use identity::ImageIdentity;
+pub use manifest::{Declared, Image, Index, MANIFEST_LIMIT, ManifestError, RawManifest, View};
+pub use media_type::{ManifestKind, MediaType};
+pub use name::{ImageName, NameError, Transport};
+pub use platform::{Platform, PlatformWish};
+pub use reference::{Reference, ReferenceError, Repository, Tag};
+pub use text::Escaped;

@@ -1,0 +1,57 @@
+use std::fmt::{self, Display, Write};
+
+/// Displays foreign text with control and invisible characters escaped, at most `limit` characters long.
+///
+/// Registry messages, file names and manifest fields go through this before they reach a terminal or a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a> {
+    text: &'a str,
+    limit: usize,
+}
+
+impl<'a> Escaped<'a> {
+    /// Wraps `text`, cutting it after 512 characters.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, limit: 512 }
+    }
+
+    /// Cuts after `limit` characters instead.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+}
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (count, c) in self.text.chars().enumerate() {
+            if count == self.limit {
+                return f.write_char('…');
+            }
+            if is_plain(c) {
+                f.write_char(c)?;
+            } else {
+                write!(f, "{}", c.escape_unicode())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, bidirectional overrides, zero-width characters and line separators are not plain.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_terminal_sequences_and_cuts() {
+        assert_eq!(Escaped::new("a\u{1b}[31mb\n").to_string(), "a\\u{1b}[31mb\\u{a}");
+        assert_eq!(Escaped::new("a\u{202e}b").to_string(), "a\\u{202e}b");
+        assert_eq!(Escaped::new("abcdef").limit(3).to_string(), "abc…");
+    }
+}

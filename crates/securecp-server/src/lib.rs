@@ -1,0 +1,1 @@
+//! an OCI registry over a directory, for demos, air gaps and tests.

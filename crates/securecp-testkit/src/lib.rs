@@ -1,0 +1,1 @@
+//! development only: fixtures, fault proxy, registry simulators.

@@ -1,0 +1,1 @@
+//! where images live, as sources and destinations: registry, OCI layout, directory.

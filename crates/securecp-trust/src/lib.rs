@@ -1,0 +1,1 @@
+//! signatures made and judged: policy, simple signing, sigstore; pure.

@@ -1,0 +1,2 @@
+//! the command line: arguments, configuration files, rendering, exit codes.
+fn main() {}
