@@ -17,6 +17,7 @@
 //! # Ok::<(), securecp_oci::ReferenceError>(())
 //! ```
 
+pub mod base64;
 mod descriptor;
 mod digest;
 mod edit;
@@ -27,6 +28,7 @@ mod media_type;
 mod name;
 mod platform;
 mod reference;
+mod signature;
 mod text;
 
 pub use descriptor::{Annotations, Descriptor};
@@ -38,4 +40,5 @@ pub use media_type::{ManifestKind, MediaType};
 pub use name::{ImageName, NameError, Transport};
 pub use platform::{Platform, PlatformWish};
 pub use reference::{Reference, ReferenceError, Repository, Tag};
+pub use signature::{SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, SignatureError};
 pub use text::Escaped;
