@@ -1,1 +1,35 @@
-//! bytes in motion: stages, transforms, verification, codecs, spools, scopes, reports.
+//! Bytes in motion: how one blob travels from a source to a destination.
+//!
+//! A [`Layer`] is a chain of [`Stage`]s. Chunks are pulled with [`Layer::next`], facts come with [`Layer::finish`]. The
+//! first stage always verifies digest and size ([`Layer::verified`] is the only way to make a layer from raw
+//! [`Chunks`]); a [`Transform`] wraps a layer into another one; [`Layer::measured`] fills in digest and size of what
+//! goes out. A [`Scope`] ends every wait on cancel, deadline or failure; a [`Report`] watches.
+//!
+//! What it refuses: bytes that are short, long or altered, and a `finish` before the end was read.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use securecp_layer::{Layer, Once};
+//! use securecp_oci::{Algorithm, Descriptor, Digest, MediaType};
+//! let descriptor = Descriptor::new(MediaType::OCI_LAYER, Digest::of(Algorithm::Sha256, b"abc"), 3);
+//! let mut layer = Layer::verified(descriptor, Once::new(Bytes::from_static(b"abd")));
+//! while let Some(_chunk) = layer.next()? {}
+//! assert!(layer.finish().is_err());
+//! # Ok::<(), securecp_layer::LayerError>(())
+//! ```
+
+mod chunks;
+mod error;
+mod measure;
+mod report;
+mod scope;
+mod spool;
+mod stage;
+mod verify;
+
+pub use chunks::{CHUNK, FileChunks, LayerRead, Once};
+pub use error::{LayerError, SourceError};
+pub use report::{Event, Quiet, Report, TaskId, Watched};
+pub use scope::{Listener, Scope, Stopped};
+pub use spool::{Spool, SpoolWriter};
+pub use stage::{Chunks, Layer, Stage, Transform};

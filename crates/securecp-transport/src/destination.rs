@@ -1,0 +1,144 @@
+use securecp_layer::{Layer, LayerError, Scope};
+use securecp_oci::{Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag};
+
+use crate::TransportError;
+
+/// Where a manifest stands in the image that is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The manifest that the name stands for.
+    Root,
+    /// A manifest inside an index.
+    Child,
+}
+
+/// What a destination takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepts {
+    /// Manifest formats, best first; empty means any.
+    pub manifests: &'static [ManifestKind],
+    /// Whether it can hold an index with the manifests it names.
+    pub indexes: bool,
+    /// Whether it can hold simple-signing signatures.
+    pub simple_signatures: bool,
+    /// Whether it can hold sigstore signatures.
+    pub sigstore_signatures: bool,
+    /// Whether layers that are to be had from elsewhere (`urls`) may stay there.
+    pub keeps_urls: bool,
+    /// Whether blobs may be put from several threads at once.
+    pub parallel: bool,
+    /// Whether bytes are written to a private unnamed file first, so that nothing readable is left after a failure.
+    pub private_staging: bool,
+}
+
+/// One blob to be put.
+pub struct BlobPut<'a> {
+    /// Digest and size of what will come, if the chain leaves the bytes unchanged.
+    pub known: Option<&'a Descriptor>,
+    /// Repositories of the same registry that hold the blob, for a mount.
+    pub mount_from: &'a [Repository],
+    /// Opens the chain from its start; may be called again for a retry.
+    pub open: &'a (dyn Fn() -> Result<Layer<'a>, LayerError> + Sync + 'a),
+}
+
+impl std::fmt::Debug for BlobPut<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobPut").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
+/// A place that an image is to be copied to. Nothing here has an effect before [`Destination::begin`].
+pub trait Destination: Send + Sync {
+    /// `TRANSPORT:REST` as the user gave it, for messages.
+    fn name(&self) -> String;
+
+    /// The Docker reference under which signatures are made here, if there is one.
+    fn reference(&self) -> Option<&Reference>;
+
+    /// What it takes.
+    fn accepts(&self) -> Accepts;
+
+    /// Looks whether the place can be written as asked (parents exist, what is there is an image of this transport …).
+    ///
+    /// # Errors
+    /// It cannot.
+    fn check(&self, scope: &Scope) -> Result<(), TransportError>;
+
+    /// Whether a blob is already there and will still be there after [`Destination::begin`].
+    ///
+    /// # Errors
+    /// It cannot be told; this is never reported as absent.
+    fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError>;
+
+    /// Whether a manifest is already there under its digest.
+    ///
+    /// # Errors
+    /// It cannot be told; this is never reported as absent.
+    fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError>;
+
+    /// The digest that the name given (or one of `tags` beside it) stands for now.
+    ///
+    /// # Errors
+    /// It cannot be told; this is never reported as absent.
+    fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError>;
+
+    /// Begins to write: the first effect.
+    ///
+    /// # Errors
+    /// The place cannot be written.
+    fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError>;
+}
+
+/// An image being written. Dropped without [`Writing::commit`], nothing is left under the final name.
+pub trait Writing: Send + Sync {
+    /// Puts a blob under its digest and says what was put.
+    ///
+    /// # Errors
+    /// The chain failed, or the place did not take it; nothing is then left under the digest.
+    fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError>;
+
+    /// Puts exact manifest bytes under their digest, without any tag.
+    ///
+    /// # Errors
+    /// The place did not take them.
+    fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        place: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError>;
+
+    /// Stores the signatures of a manifest, without losing those that others stored.
+    ///
+    /// # Errors
+    /// They cannot be held there.
+    fn put_signatures(
+        &self,
+        manifest: &RawManifest,
+        place: Place,
+        signatures: &[Signature],
+        scope: &Scope,
+    ) -> Result<(), TransportError>;
+
+    /// Looks whether a manifest that was put, or was there before, is really there, byte for byte under its digest.
+    ///
+    /// # Errors
+    /// It is not, or it cannot be told.
+    fn read_back(
+        &self,
+        manifest: &RawManifest,
+        place: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError>;
+
+    /// Makes the name that the user gave, and `tags` beside it, stand for `root`. The last step.
+    ///
+    /// # Errors
+    /// It failed; the error says which names moved.
+    fn commit(
+        self: Box<Self>,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError>;
+}

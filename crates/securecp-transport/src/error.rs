@@ -1,0 +1,98 @@
+use std::io;
+use std::path::PathBuf;
+
+use securecp_layer::{LayerError, Stopped};
+use securecp_oci::{ManifestError, ReferenceError};
+
+/// Why a source could not be read or a destination not be written. The engine adds the side.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The name does not follow the transport's grammar.
+    #[error("{name}: {problem}")]
+    Name {
+        /// `TRANSPORT:REST`.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// A Docker reference is malformed.
+    #[error("invalid reference in {name}")]
+    Reference {
+        /// `TRANSPORT:REST`.
+        name: String,
+        /// Why.
+        source: ReferenceError,
+    },
+    /// The image or a part of it does not exist.
+    #[error("{subject} not found in {place}")]
+    NotFound {
+        /// What was asked for.
+        subject: String,
+        /// Where.
+        place: String,
+    },
+    /// A manifest is not what it should be.
+    #[error("reading manifest {subject}")]
+    Manifest {
+        /// Which.
+        subject: String,
+        /// Why.
+        source: ManifestError,
+    },
+    /// A blob's bytes are not what they should be, or their source failed.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A file operation failed.
+    #[error("{operation} {path}")]
+    Io {
+        /// What was tried, for example `opening`.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is at the place is not an image of this transport.
+    #[error("{path}: {problem}")]
+    Place {
+        /// The place.
+        path: PathBuf,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+    /// The transport cannot hold or do this.
+    #[error("{name}: {problem}")]
+    Unsupported {
+        /// `TRANSPORT:REST`.
+        name: String,
+        /// What is not possible.
+        problem: String,
+    },
+    /// The registry failed or refused.
+    #[error(transparent)]
+    Registry(#[from] securecp_registry::RegistryError),
+    /// The job was stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl TransportError {
+    /// Whether the image (or a part) does not exist, as opposed to any other failure.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Registry(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Layer(error) => error.is_transient(),
+            Self::Registry(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use securecp_layer::{Layer, Scope};
+use securecp_oci::{Descriptor, ImageIdentity, RawManifest, Repository, Signature};
+
+use crate::{Place, TransportError};
+
+/// What a source can do, beyond reading one thing after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceTraits {
+    /// Blobs may be read from several threads at once.
+    pub parallel: bool,
+}
+
+/// An image to be read. Everything it returns was checked against its digest.
+pub trait Source: Send + Sync {
+    /// `TRANSPORT:REST` as the user gave it, for messages.
+    fn name(&self) -> String;
+
+    /// What policies and signatures call this image.
+    fn identity(&self) -> &ImageIdentity;
+
+    /// What this source can do.
+    fn traits(&self) -> SourceTraits;
+
+    /// The repository, if it is one from which a destination of the same registry may mount blobs.
+    fn repository(&self) -> Option<&Repository>;
+
+    /// The manifest that the name stands for. It is read once; later calls return the same bytes.
+    ///
+    /// # Errors
+    /// It does not exist, cannot be read, or is not what its digest says.
+    fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError>;
+
+    /// A manifest that another one names.
+    ///
+    /// # Errors
+    /// It does not exist, cannot be read, or is not what `descriptor` says.
+    fn manifest(&self, descriptor: &Descriptor, scope: &Scope) -> Result<RawManifest, TransportError>;
+
+    /// A blob, held to the digest and size of `descriptor`. May be called again for a retry.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be opened.
+    fn blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<Layer<'static>, TransportError>;
+
+    /// The signatures stored for `manifest`; an empty list is a definite "there are none".
+    ///
+    /// # Errors
+    /// They could not be looked up; this is never reported as an empty list.
+    fn signatures(
+        &self,
+        manifest: &RawManifest,
+        place: Place,
+        scope: &Scope,
+    ) -> Result<Vec<Signature>, TransportError>;
+}
