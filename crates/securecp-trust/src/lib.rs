@@ -1,1 +1,36 @@
-//! signatures made and judged: policy, simple signing, sigstore; pure.
+//! Signatures made and judged: containers-policy.json(5), simple signing, sigstore. Byte slices in, verdicts out; no
+//! file and no socket.
+//!
+//! What it refuses: policies with any foreign, duplicate, empty or mistyped member; images for which a requirement is
+//! not met, whose signatures could not be fetched, or of which nothing was there to be judged.
+//!
+//! Start at [`Policy::parse`] and [`Policy::admit`]: the only way to an [`Admitted`], from which alone copies are
+//! planned.
+//!
+//! ```
+//! use securecp_oci::{ImageIdentity, Reference};
+//! use securecp_trust::Policy;
+//! let policy = Policy::parse(br#"{"default": [{"type": "reject"}]}"#)?;
+//! let reference: Reference = "busybox".parse()?;
+//! let (scope, requirements) = policy.scope_for(&ImageIdentity::docker(&reference));
+//! assert_eq!(scope.to_string(), "default");
+//! assert_eq!(requirements[0].kind().name(), "reject");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod gate;
+mod policy;
+mod verdict;
+
+pub use gate::{
+    Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
+};
+pub use policy::{
+    FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
+    Requirement, RequirementKind, ScopeUsed, SignedBy, SignedIdentity, SigstoreSigned,
+    SigstoreTrust,
+};
+pub use verdict::{
+    Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,
+    Signer, SubjectVerdict, Verdict,
+};

@@ -1,0 +1,346 @@
+//! What the gate found, as data: for people through `Display`, for machines through `Serialize`.
+
+use std::fmt::{self, Display};
+
+use securecp_oci::{Digest, Escaped};
+use serde::{Serialize, Serializer};
+
+use crate::policy::{RequirementKind, ScopeUsed};
+
+/// The outcome of judging everything that one copy would bring along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The image, with its transport, as the user named it.
+    pub image: String,
+    /// Whether everything may be copied.
+    pub accepted: bool,
+    /// The entry of the policy that decided.
+    pub scope: ScopeUsed,
+    /// One verdict for each manifest; none means that nothing was there to be judged.
+    pub subjects: Vec<SubjectVerdict>,
+}
+
+/// The outcome for one manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SubjectVerdict {
+    /// The digest of the bytes that were judged.
+    #[serde(serialize_with = "as_text")]
+    pub digest: Digest,
+    /// The media type of the manifest.
+    pub media_type: String,
+    /// What follows for the copy.
+    pub outcome: Outcome,
+    /// The requirements that were evaluated, in the order of the policy, up to the first that was not met.
+    pub requirements: Vec<RequirementVerdict>,
+    /// Every requirement was met, but `--require-signed` asks for one that verifies signatures.
+    pub unsigned_policy: bool,
+}
+
+/// What follows from the judgement of one manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It meets every requirement itself.
+    Accepted,
+    /// An accepted index names it by digest (`--index-signature accept`).
+    VouchedFor {
+        /// The digest of that index.
+        #[serde(serialize_with = "as_text")]
+        index: Digest,
+    },
+    /// An index whose instances are judged one by one (`--index-signature ignore`).
+    NotJudged,
+    /// An index that is not accepted itself, whose instances are judged one by one (`--index-signature accept`).
+    Tolerated,
+    /// It may not be copied.
+    Refused,
+}
+
+/// The outcome of one requirement for one manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RequirementVerdict {
+    /// The type of the requirement.
+    #[serde(rename = "type")]
+    pub kind: RequirementKind,
+    /// Whether it is met.
+    pub accepted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "explained")]
+    pub denial: Option<Denial>,
+    /// The signatures that were tried, up to the first that was accepted.
+    pub signatures: Vec<SignatureVerdict>,
+}
+
+/// The outcome of one signature for one requirement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SignatureVerdict {
+    /// Its place among all signatures of the manifest, from 1.
+    pub position: usize,
+    /// Who signed and for which identity, if the signature is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Signer>,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "explained")]
+    pub fault: Option<SignatureFault>,
+}
+
+/// Who made an accepted signature, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Signer {
+    /// The fingerprint of the OpenPGP primary key, or the name of the sigstore key or certificate.
+    pub key: String,
+    /// The identity that the signature claims.
+    pub identity: String,
+}
+
+/// Why a requirement is not met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Denial {
+    /// The requirement is `reject`.
+    #[error("Running image {image} is rejected by policy.")]
+    Rejected {
+        /// The image.
+        image: String,
+    },
+    /// The requirement is `signedBaseLayer`.
+    #[error("signedBaseLayer not implemented yet!")]
+    BaseLayer,
+    /// The signatures could not be had; that is never the same as having none.
+    #[error("signatures could not be fetched: {failure}")]
+    NotFetched {
+        /// Why.
+        failure: String,
+    },
+    /// There is no signature of the family that the requirement asks for.
+    #[error("A signature was required, but no signature exists{}", others(*.non_sigstore, *.non_signatures))]
+    NoSignature {
+        /// Simple-signing signatures seen by `sigstoreSigned`.
+        non_sigstore: usize,
+        /// Sigstore attachments that are not signatures, seen by `sigstoreSigned`.
+        non_signatures: usize,
+    },
+    /// More signatures than any manifest may have.
+    #[error("manifest has {found} signatures, the limit is {limit}")]
+    TooManySignatures {
+        /// Signatures found.
+        found: usize,
+        /// Signatures allowed.
+        limit: usize,
+    },
+    /// The key type is part of the grammar only.
+    #[error("Unimplemented \"keyType\" value \"{key_type}\"")]
+    KeyType {
+        /// The key type.
+        key_type: &'static str,
+    },
+    /// A key of the requirement cannot be used.
+    #[error("{fault}")]
+    Keys {
+        /// Why.
+        fault: KeyFault,
+    },
+    /// The only signature is not accepted.
+    #[error("{fault}")]
+    Signature {
+        /// Why.
+        #[serde(skip)]
+        fault: SignatureFault,
+    },
+    /// None of several signatures is accepted.
+    #[error("None of the signatures were accepted, reasons: {}", joined(.faults))]
+    Signatures {
+        /// Why, for each.
+        #[serde(skip)]
+        faults: Vec<SignatureFault>,
+    },
+    /// This kind of requirement cannot be evaluated yet.
+    #[error("policy requirement {} is not supported yet", .requirement.name())]
+    NotSupported {
+        /// The type of the requirement.
+        requirement: RequirementKind,
+    },
+}
+
+/// Why a key of a requirement cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum KeyFault {
+    /// The file cannot be read.
+    #[error("open {path}: {failure}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        failure: String,
+    },
+    /// The file is larger than allowed.
+    #[error("key {path} has more than {limit} bytes")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// No certificate was found in any of the files.
+    #[error("No public keys imported")]
+    NoneImported,
+}
+
+/// Why a signature is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum SignatureFault {
+    /// The signed digest is another one.
+    #[error("Signature for digest {signed} does not match")]
+    Digest {
+        /// The digest that the signature names.
+        signed: String,
+    },
+    /// The signed identity is another one.
+    #[error("Signature for identity \"{signed}\" is not accepted")]
+    Identity {
+        /// The identity that the signature names.
+        signed: String,
+    },
+}
+
+/// Everything that `admit` refuses to let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(Box<Verdict>);
+
+impl Refusal {
+    pub(crate) fn new(verdict: Verdict) -> Self {
+        Self(Box::new(verdict))
+    }
+
+    /// What was found.
+    pub fn verdict(&self) -> &Verdict {
+        &self.0
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source image rejected: ")?;
+        let image = &self.0.image;
+        let Some(subject) = self.0.subjects.iter().find(|s| s.outcome == Outcome::Refused) else {
+            return write!(f, "nothing of image {image} was there to be judged");
+        };
+        match subject.denial() {
+            Some(denial) => denial.fmt(f),
+            None => write!(f, "No signature verification policy found for image {image}"),
+        }
+    }
+}
+
+impl SubjectVerdict {
+    /// Why the first requirement that is not met is not.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.requirements.iter().find_map(|requirement| requirement.denial.as_ref())
+    }
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.accepted { "accepted" } else { "refused" };
+        writeln!(f, "{}: {word} ({})", self.image, self.scope)?;
+        self.subjects.iter().try_for_each(|subject| subject.fmt(f))
+    }
+}
+
+impl Display for SubjectVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {} {}: {}", self.digest, Escaped::new(&self.media_type), self.outcome)?;
+        if self.unsigned_policy {
+            writeln!(f, "    no requirement of this scope verifies signatures")?;
+        }
+        self.requirements.iter().try_for_each(|requirement| requirement.fmt(f))
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepted"),
+            Self::VouchedFor { index } => {
+                write!(f, "accepted, named by the accepted index {index}")
+            }
+            Self::NotJudged => f.write_str("not judged, its instances are"),
+            Self::Tolerated => f.write_str("not accepted itself, its instances are judged"),
+            Self::Refused => f.write_str("refused"),
+        }
+    }
+}
+
+impl Display for RequirementVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.denial {
+            Some(denial) => writeln!(f, "    {}: {denial}", self.kind.name())?,
+            None => writeln!(f, "    {}: met", self.kind.name())?,
+        }
+        self.signatures.iter().try_for_each(|signature| signature.fmt(f))
+    }
+}
+
+impl Display for SignatureVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "      signature {}: ", self.position)?;
+        match (&self.accepted, &self.fault) {
+            (Some(signer), _) => writeln!(f, "by {}, for {}", signer.key, signer.identity),
+            (None, Some(fault)) => writeln!(f, "{fault}"),
+            (None, None) => writeln!(f, "not accepted"),
+        }
+    }
+}
+
+fn others(non_sigstore: usize, non_signatures: usize) -> String {
+    if non_sigstore == 0 && non_signatures == 0 {
+        return String::new();
+    }
+    format!(
+        " ({non_sigstore} non-sigstore signatures, {non_signatures} sigstore non-signature attachments)"
+    )
+}
+
+fn joined(faults: &[SignatureFault]) -> String {
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+fn as_text<S: Serializer>(value: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Adds the text for people to the members for machines.
+fn explained<T: Serialize + Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Explained<'a, T> {
+        #[serde(flatten)]
+        reason: &'a T,
+        message: String,
+    }
+    match value {
+        Some(reason) => Explained { reason, message: reason.to_string() }.serialize(serializer),
+        None => serializer.serialize_none(),
+    }
+}

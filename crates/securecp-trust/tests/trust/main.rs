@@ -1,0 +1,10 @@
+//! The gate through its public doors.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed test may panic outside of #[test] functions too"
+)]
+
+mod gate;
+mod policy;
+mod support;
