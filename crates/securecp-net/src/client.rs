@@ -1,0 +1,231 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::{Method, header};
+use rustls::{ClientConfig, RootCertStore};
+use securecp_layer::Scope;
+
+use crate::redirect::{HOPS, follow};
+use crate::request::host_of;
+use crate::response::DRAINED;
+use crate::runtime::{Patience, wait};
+use crate::{
+    Gate, Lane, NetError, Request, Response, TlsOptions, Upload, outcome, same_origin, tls,
+};
+
+/// How long single steps of the other side may take. There is no limit for a whole transfer: that is the scope's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeLimits {
+    /// From the first packet to the end of the TLS handshake.
+    pub connect: Duration,
+    /// Without a byte moving, or without an answer to a small request.
+    pub stall: Duration,
+    /// Without an answer to a request that makes the server work, such as the commit of a large upload.
+    pub slow_answer: Duration,
+    /// How long an unused connection is kept; shorter than the 60 s after which load balancers drop it silently.
+    pub keep: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
+            slow_answer: Duration::from_secs(300),
+            keep: Duration::from_secs(45),
+        }
+    }
+}
+
+/// The network of one process: connections, TLS configurations and the gate. Clones share everything.
+#[derive(Clone, Default)]
+pub struct Net {
+    inner: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    limits: TimeLimits,
+    roots: OnceLock<RootCertStore>,
+    clients: Mutex<HashMap<TlsOptions, Lanes>>,
+    gate: Gate,
+}
+
+/// The two clients of one TLS configuration.
+#[derive(Clone)]
+struct Lanes {
+    control: reqwest::Client,
+    bulk: reqwest::Client,
+}
+
+impl Net {
+    /// A network with other time limits than the default ones.
+    pub fn new(limits: TimeLimits) -> Self {
+        Self { inner: Arc::new(Shared { limits, ..Shared::default() }) }
+    }
+
+    /// The client for hosts that are met with `options`.
+    ///
+    /// # Errors
+    /// The options cannot work.
+    pub fn client(&self, options: &TlsOptions) -> Result<HttpClient, NetError> {
+        let own = self.lanes(options)?;
+        let foreign = self.lanes(&options.without_identity())?;
+        Ok(HttpClient { net: self.clone(), own, foreign })
+    }
+
+    /// The gate that every request of this network passes.
+    pub fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    pub(crate) fn limits(&self) -> TimeLimits {
+        self.inner.limits
+    }
+
+    fn lanes(&self, options: &TlsOptions) -> Result<Lanes, NetError> {
+        let mut clients = self.inner.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = clients.get(options) {
+            return Ok(found.clone());
+        }
+        let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
+        let made = Lanes {
+            control: build(config.clone(), Lane::Control, self.limits())?,
+            bulk: build(config, Lane::Bulk, self.limits())?,
+        };
+        clients.insert(options.clone(), made.clone());
+        Ok(made)
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}
+
+/// Sends requests under one set of TLS options.
+#[derive(Clone)]
+pub struct HttpClient {
+    net: Net,
+    own: Lanes,
+    foreign: Lanes,
+}
+
+impl HttpClient {
+    /// Sends `request` and follows redirects; the answer's body is still to be read. Credentials are dropped as soon
+    /// as scheme, host or port change.
+    ///
+    /// # Errors
+    /// There was no answer, or a redirect that is not followed.
+    pub fn send(&self, request: Request, scope: &Scope) -> Result<Response, NetError> {
+        let first = request.url.clone();
+        let mut request = request;
+        for _ in 0..=HOPS {
+            let response = self.exchange(&request, same_origin(&first, &request.url), scope)?;
+            match follow(&request, response.status(), response.headers(), &first)? {
+                Some(next) => request = next,
+                None => return Ok(response),
+            }
+            // A short body read to its end leaves the connection usable.
+            let _ = response.bytes(DRAINED, scope);
+        }
+        let problem = format!("more than {HOPS} redirects");
+        Err(NetError::Redirect { host: host_of(&first), problem })
+    }
+
+    /// Begins a request whose body comes piece by piece; `size` must not be zero. Redirects are not followed.
+    ///
+    /// # Errors
+    /// The request cannot be made.
+    pub fn upload(
+        &self,
+        request: Request,
+        size: Option<u64>,
+        scope: &Scope,
+    ) -> Result<Upload, NetError> {
+        self.net.gate().pass(&request.host(), scope)?;
+        let made = self.prepare(&request, true);
+        Upload::start(made, &request, size, self.net.limits())
+    }
+
+    /// The network that this client belongs to.
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    fn exchange(&self, request: &Request, own: bool, scope: &Scope) -> Result<Response, NetError> {
+        let host = request.host();
+        self.net.gate().pass(&host, scope)?;
+        let limits = self.net.limits();
+        let limit = if request.slow_answer { limits.slow_answer } else { limits.stall };
+        let mut made = self.prepare(request, own);
+        if !request.body.is_empty() || takes_body(&request.method) {
+            made = made.header(header::CONTENT_LENGTH, request.body.len());
+            made = made.body(request.body.clone());
+        }
+        tracing::debug!(method = %request.method, host, path = request.url.path(), "request");
+        let answer = wait(scope, async {
+            let patience = Patience { host: &host, limit };
+            patience.bound(made.send()).await?.map_err(|error| outcome::failure(error, &host))
+        })?;
+        tracing::debug!(host, status = answer.status().as_u16(), "answer");
+        Ok(Response::new(answer, host.clone(), limits))
+    }
+
+    fn prepare(&self, request: &Request, own: bool) -> reqwest::RequestBuilder {
+        let lanes = if own { &self.own } else { &self.foreign };
+        let client = match request.lane {
+            Lane::Control => &lanes.control,
+            Lane::Bulk => &lanes.bulk,
+        };
+        client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone())
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").finish_non_exhaustive()
+    }
+}
+
+/// Whether a server may answer 411 if an empty body is not announced.
+fn takes_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+/// Windows of 4 MiB: the library's default throttles HTTP/2 over long distances.
+const WINDOW: u32 = 4 << 20;
+
+/// Large enough for registries that answer with many and long headers.
+const HEADERS: usize = 256;
+
+fn build(
+    mut tls: ClientConfig,
+    lane: Lane,
+    limits: TimeLimits,
+) -> Result<reqwest::Client, NetError> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(limits.connect)
+        .pool_idle_timeout(limits.keep)
+        .tcp_nodelay(true)
+        .http1_max_headers(HEADERS);
+    let builder = match lane {
+        Lane::Control => {
+            tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            builder
+                .http2_initial_stream_window_size(WINDOW)
+                .http2_initial_connection_window_size(WINDOW)
+        }
+        Lane::Bulk => {
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            builder.http1_only()
+        }
+    };
+    let built = builder.tls_backend_preconfigured(tls).build();
+    built.map_err(|error| NetError::TlsSettings { problem: error.without_url().to_string() })
+}

@@ -1,0 +1,119 @@
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use securecp_layer::{Scope, Stopped};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+
+use crate::NetError;
+
+/// How long one wait may last without anything happening, and whom to blame.
+pub(crate) struct Patience<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) limit: Duration,
+}
+
+impl Patience<'_> {
+    /// Bounds one step of the other side.
+    pub(crate) async fn bound<T>(&self, step: impl Future<Output = T>) -> Result<T, NetError> {
+        let late = |_| NetError::Stalled { host: self.host.to_owned(), limit: self.limit };
+        tokio::time::timeout(self.limit, step).await.map_err(late)
+    }
+}
+
+/// The one door between threads and the runtime: blocks until `future` is done or `scope` ends. The time limit of each
+/// step is set inside `future` with [`Patience::bound`], because one call may span several steps.
+pub(crate) fn wait<T>(
+    scope: &Scope,
+    future: impl Future<Output = Result<T, NetError>>,
+) -> Result<T, NetError> {
+    let runtime = runtime()?;
+    scope.check()?;
+    let stop = Arc::new(Notify::new());
+    let _listener = scope.on_stop({
+        let stop = Arc::clone(&stop);
+        move || stop.notify_one()
+    });
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            result = future => result,
+            () = ended(scope, &stop) => {
+                Err(scope.check().err().unwrap_or(Stopped::Cancelled).into())
+            }
+        }
+    })
+}
+
+/// Runs `future` in the background.
+pub(crate) fn spawn<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<tokio::task::JoinHandle<T>, NetError> {
+    Ok(runtime()?.spawn(future))
+}
+
+async fn ended(scope: &Scope, stop: &Notify) {
+    match scope.deadline() {
+        Some(deadline) => tokio::select! {
+            () = stop.notified() => {}
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        },
+        None => stop.notified().await,
+    }
+}
+
+/// The process has one runtime, started by the first call and never stopped.
+fn runtime() -> Result<&'static Runtime, NetError> {
+    static RUNTIME: OnceLock<Result<Runtime, Arc<io::Error>>> = OnceLock::new();
+    if Handle::try_current().is_ok() {
+        return Err(NetError::InsideRuntime);
+    }
+    let found = RUNTIME.get_or_init(|| {
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads).thread_name("securecp-net").enable_all();
+        builder.build().map_err(Arc::new)
+    });
+    found.as_ref().map_err(|error| NetError::Runtime(Arc::clone(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn cancel_and_deadline_end_a_wait_that_would_last_for_ever() {
+        let scope = Scope::new();
+        let other = scope.clone();
+        let start = Instant::now();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            other.cancel();
+        });
+        let result: Result<(), _> = wait(&scope, std::future::pending());
+        assert!(matches!(result, Err(NetError::Stopped(Stopped::Cancelled))));
+        thread.join().unwrap();
+        let scope = Scope::lasting(Duration::from_millis(50));
+        let result: Result<(), _> = wait(&scope, std::future::pending());
+        assert!(matches!(result, Err(NetError::Stopped(Stopped::Deadline { .. }))));
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn patience_ends_a_stalled_step() {
+        let patience = Patience { host: "h", limit: Duration::from_millis(20) };
+        let result =
+            wait(&Scope::new(), async { patience.bound(std::future::pending::<()>()).await });
+        assert!(matches!(result, Err(NetError::Stalled { .. })));
+    }
+
+    #[test]
+    fn a_call_from_inside_a_task_is_refused() {
+        let outer = Builder::new_current_thread().build().unwrap();
+        let result = outer.block_on(async { wait(&Scope::new(), async { Ok(()) }) });
+        assert!(matches!(result, Err(NetError::InsideRuntime)));
+    }
+}

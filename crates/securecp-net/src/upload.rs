@@ -1,0 +1,194 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use securecp_layer::Scope;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::runtime::{Patience, spawn, wait};
+use crate::{NetError, Request, Response, TimeLimits, outcome};
+
+/// Chunks between the writer and the connection: with the two of the connection itself, about a MiB per upload.
+const ROOM: usize = 2;
+
+/// A request whose body comes piece by piece. The last chunk is held back until [`Upload::finish`], so that the server
+/// cannot take the body for complete before the caller has found it right; dropped without `finish`, the body is cut.
+pub struct Upload {
+    parts: mpsc::Sender<Part>,
+    answer: oneshot::Receiver<Result<Response, NetError>>,
+    answered: bool,
+    request: JoinHandle<()>,
+    held: Option<Bytes>,
+    host: String,
+    limits: TimeLimits,
+}
+
+impl Upload {
+    pub(crate) fn start(
+        made: reqwest::RequestBuilder,
+        request: &Request,
+        size: Option<u64>,
+        limits: TimeLimits,
+    ) -> Result<Self, NetError> {
+        if size == Some(0) {
+            let problem = "an empty body cannot be held back".to_owned();
+            return Err(NetError::Request { problem });
+        }
+        let (parts, receiver) = mpsc::channel(ROOM);
+        let (sender, answer) = oneshot::channel();
+        let made =
+            made.body(reqwest::Body::wrap(PartBody { parts: receiver, left: size, ended: false }));
+        let host = request.host();
+        tracing::debug!(method = %request.method, host, path = request.url.path(), "upload");
+        let request = spawn({
+            let host = host.clone();
+            async move {
+                let answer = made.send().await;
+                let answer = answer.map_err(|error| outcome::failure(error, &host));
+                // Nobody waits any more if the upload was dropped.
+                let _ = sender.send(answer.map(|inner| Response::new(inner, host, limits)));
+            }
+        })?;
+        Ok(Self { parts, answer, answered: false, request, held: None, host, limits })
+    }
+
+    /// Takes the next chunk and sends the one before it: waits for room, for an early answer, and for `scope`. An
+    /// answer ends the upload: the server has decided before it had everything, and nothing more is to be written.
+    ///
+    /// # Errors
+    /// The connection broke or stalled, or the scope ended.
+    pub fn write(&mut self, chunk: Bytes, scope: &Scope) -> Result<Option<Response>, NetError> {
+        match self.held.replace(chunk) {
+            Some(previous) => self.push(Part::Data(previous), scope),
+            None => Ok(None),
+        }
+    }
+
+    /// Sends the last chunk, ends the body and waits for the answer.
+    ///
+    /// # Errors
+    /// The connection broke or stalled, or the scope ended; whether the server has taken the body is then unknown.
+    pub fn finish(mut self, scope: &Scope) -> Result<Response, NetError> {
+        let last = self.held.take().map(Part::Data);
+        for part in last.into_iter().chain([Part::End]) {
+            if let Some(response) = self.push(part, scope)? {
+                return Ok(response);
+            }
+        }
+        let patience = Patience { host: &self.host, limit: self.limits.slow_answer };
+        wait(scope, async { patience.bound(answered(&mut self.answer, &self.host)).await? })
+    }
+
+    fn push(&mut self, part: Part, scope: &Scope) -> Result<Option<Response>, NetError> {
+        if self.answered {
+            let problem = "written to after the answer".to_owned();
+            return Err(NetError::Request { problem });
+        }
+        let patience = Patience { host: &self.host, limit: self.limits.stall };
+        let (parts, answer) = (&self.parts, &mut self.answer);
+        let written = wait(scope, async {
+            patience.bound(room_or_answer(parts, answer, part, &self.host)).await?
+        });
+        self.answered = !matches!(written, Ok(None));
+        written
+    }
+}
+
+/// An upload that is not finished leaves a body that the server sees as cut.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.request.abort();
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+type Answer = oneshot::Receiver<Result<Response, NetError>>;
+
+async fn room_or_answer(
+    parts: &mpsc::Sender<Part>,
+    answer: &mut Answer,
+    part: Part,
+    host: &str,
+) -> Result<Option<Response>, NetError> {
+    tokio::select! {
+        biased;
+        early = answered(answer, host) => return early.map(Some),
+        room = parts.reserve() => {
+            if let Ok(room) = room {
+                room.send(part);
+                return Ok(None);
+            }
+        }
+    }
+    // The connection has let go of the body: the answer, or the reason, is about to come.
+    answered(answer, host).await.map(Some)
+}
+
+async fn answered(answer: &mut Answer, host: &str) -> Result<Response, NetError> {
+    answer.await.unwrap_or_else(|_| {
+        let source = Box::<dyn Error + Send + Sync>::from("the request ended without an answer");
+        Err(NetError::Broken { host: host.to_owned(), source: source.into() })
+    })
+}
+
+enum Part {
+    Data(Bytes),
+    End,
+}
+
+/// The receiving end as a body. A channel that closes without [`Part::End`] is a failure, never the end: otherwise a
+/// dropped upload of unknown size would look complete.
+struct PartBody {
+    parts: mpsc::Receiver<Part>,
+    left: Option<u64>,
+    ended: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("upload given up")]
+struct GivenUp;
+
+impl http_body::Body for PartBody {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match ready!(self.parts.poll_recv(context)) {
+            Some(Part::Data(data)) => Poll::Ready(Some(self.count(data))),
+            Some(Part::End) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            None => Poll::Ready(Some(Err(GivenUp))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
+
+impl PartBody {
+    /// A body of stated size may not run over it.
+    fn count(&mut self, data: Bytes) -> Result<Frame<Bytes>, GivenUp> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(data.len() as u64).ok_or(GivenUp)?;
+        }
+        Ok(Frame::data(data))
+    }
+}

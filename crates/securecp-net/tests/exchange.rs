@@ -1,0 +1,336 @@
+//! The facade against servers that behave, stall, answer early, or break.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use securecp_layer::{CHUNK, Chunks, Scope, Stopped};
+use securecp_net::{
+    Lane, Method, Net, NetError, Request, Response, TimeLimits, TlsOptions, Upload, Url,
+};
+
+fn limits() -> TimeLimits {
+    TimeLimits {
+        stall: Duration::from_millis(300),
+        slow_answer: Duration::from_millis(600),
+        ..TimeLimits::default()
+    }
+}
+
+/// Serves every connection with `serve`, each in a thread of its own.
+fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
+        }
+    });
+    url
+}
+
+/// Reads one request head; `None` at the end of the connection.
+fn head(reader: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            return Some(head);
+        }
+        head.push_str(&line);
+    }
+}
+
+fn content_length(head: &str) -> Option<u64> {
+    let lower = head.to_ascii_lowercase();
+    let line = lower.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    line.trim().parse().ok()
+}
+
+fn client() -> securecp_net::HttpClient {
+    Net::new(limits()).client(&TlsOptions::default()).unwrap()
+}
+
+fn put(url: &Url) -> Request {
+    Request::new(Method::PUT, url.clone()).lane(Lane::Bulk)
+}
+
+/// Writes chunks until something else than "taken" comes, at most `count`.
+fn fill(upload: &mut Upload, count: usize, scope: &Scope) -> Result<Option<Response>, NetError> {
+    let chunk = Bytes::from(vec![7; CHUNK]);
+    for _ in 0..count {
+        if let Some(early) = upload.write(chunk.clone(), scope)? {
+            return Ok(Some(early));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn a_body_comes_in_chunks_and_is_bounded() {
+    let size = 3 * CHUNK + 17;
+    let url = server(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while head(&mut reader).is_some() {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").unwrap();
+            for piece in vec![5; size].chunks(10_000) {
+                stream.write_all(piece).unwrap();
+            }
+        }
+    });
+    let scope = Scope::new();
+    let response = client().send(Request::get(url.clone()).lane(Lane::Bulk), &scope).unwrap();
+    assert_eq!(response.length(), Some(size as u64));
+    let mut body = response.body(&scope);
+    let mut sizes = Vec::new();
+    while let Some(chunk) = body.next().unwrap() {
+        assert!(chunk.iter().all(|byte| *byte == 5));
+        sizes.push(chunk.len());
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), size);
+    assert!(sizes.len() <= 7, "not coalesced: {sizes:?}");
+    let whole = client().send(Request::get(url.clone()), &scope).unwrap();
+    assert_eq!(whole.bytes(size, &scope).unwrap().len(), size);
+    let large = client().send(Request::get(url), &scope).unwrap();
+    assert!(matches!(large.bytes(size - 1, &scope), Err(NetError::TooLarge { .. })));
+}
+
+#[test]
+fn a_body_without_stated_length_is_bounded_too() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[1; 4096]).is_ok() {}
+    });
+    let scope = Scope::new();
+    let endless = client().send(Request::get(url.clone()), &scope).unwrap();
+    assert!(matches!(endless.bytes(100_000, &scope), Err(NetError::TooLarge { .. })));
+    let endless = client().send(Request::get(url), &scope).unwrap();
+    assert_eq!(endless.beginning(50, &scope).len(), 50);
+}
+
+#[test]
+fn a_cut_body_gives_what_came_and_then_a_passing_failure() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n12345").unwrap();
+    });
+    let scope = Scope::new();
+    let mut body = client().send(Request::get(url), &scope).unwrap().body(&scope);
+    assert_eq!(body.next().unwrap().unwrap(), "12345");
+    assert!(body.next().unwrap_err().transient);
+}
+
+#[test]
+fn a_stalled_body_ends_but_a_slow_reader_does_not_start_the_clock() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader);
+        let size = 4 * CHUNK;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", size + 1).unwrap();
+        stream.write_all(&vec![1; size]).unwrap();
+        thread::sleep(Duration::from_secs(30));
+    });
+    let scope = Scope::new();
+    let mut body = client().send(Request::get(url), &scope).unwrap().body(&scope);
+    let mut seen = body.read().unwrap().unwrap().len();
+    // Longer than the limit, but it is our own side that is slow.
+    thread::sleep(Duration::from_millis(400));
+    while seen < 4 * CHUNK {
+        seen += body.read().unwrap().unwrap().len();
+    }
+    let start = Instant::now();
+    assert!(matches!(body.read(), Err(NetError::Stalled { .. })));
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn cancel_ends_a_stalled_body_at_once() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n").unwrap();
+        thread::sleep(Duration::from_secs(30));
+    });
+    let patient = TimeLimits { stall: Duration::from_secs(60), ..limits() };
+    let client = Net::new(patient).client(&TlsOptions::default()).unwrap();
+    let scope = Scope::new();
+    let mut body = client.send(Request::get(url), &scope).unwrap().body(&scope);
+    let start = Instant::now();
+    let other = scope.clone();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        other.cancel();
+    });
+    assert!(matches!(body.read(), Err(NetError::Stopped(Stopped::Cancelled))));
+    assert!(start.elapsed() < Duration::from_millis(500));
+}
+
+#[test]
+fn a_server_that_never_answers_ends_in_a_stall() {
+    let url = server(|stream| {
+        let mut reader = BufReader::new(stream);
+        while head(&mut reader).is_some() {}
+    });
+    let result = client().send(Request::get(url), &Scope::new());
+    assert!(matches!(result, Err(NetError::Stalled { .. })));
+}
+
+#[test]
+fn an_upload_of_known_size_states_it_and_arrives_whole() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let head = head(&mut reader).unwrap();
+        let length = content_length(&head).unwrap();
+        let count = std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+        write!(stream, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nSeen: {count}\r\n\r\n")
+            .unwrap();
+    });
+    let scope = Scope::new();
+    let size = 5 * CHUNK as u64;
+    let mut upload = client().upload(put(&url), Some(size), &scope).unwrap();
+    assert!(matches!(fill(&mut upload, 5, &scope), Ok(None)));
+    let response = upload.finish(&scope).unwrap();
+    assert_eq!(response.status(), 201);
+    assert_eq!(response.headers()["seen"], size.to_string().as_str());
+}
+
+/// What the server of a cut upload saw: whether it found the body complete.
+fn sees_complete(size: Option<u64>) -> bool {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let url = server(move |stream| {
+        let mut reader = BufReader::new(stream);
+        let head = head(&mut reader).unwrap();
+        let mut body = Vec::new();
+        let _ = reader.read_to_end(&mut body);
+        let complete = match content_length(&head) {
+            Some(length) => body.len() as u64 >= length,
+            None => body.ends_with(b"0\r\n\r\n"),
+        };
+        sender.send(complete).unwrap();
+    });
+    let scope = Scope::new();
+    let mut upload = client().upload(put(&url), size, &scope).unwrap();
+    // More than fits between us and the connection, so that the server has seen the beginning.
+    assert!(matches!(fill(&mut upload, 8, &scope), Ok(None)));
+    drop(upload);
+    receiver.recv_timeout(Duration::from_secs(5)).unwrap()
+}
+
+#[test]
+fn an_upload_dropped_before_finish_is_cut() {
+    assert!(!sees_complete(Some(8 * CHUNK as u64)));
+    assert!(!sees_complete(None));
+}
+
+#[test]
+fn an_early_answer_is_seen_while_the_server_keeps_the_connection_and_reads_nothing() {
+    let url = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader);
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").unwrap();
+        thread::sleep(Duration::from_secs(30));
+    });
+    let scope = Scope::new();
+    let start = Instant::now();
+    let mut upload = client().upload(put(&url), Some(1 << 40), &scope).unwrap();
+    let Some(response) = fill(&mut upload, 4000, &scope).unwrap() else {
+        panic!("the answer was not seen");
+    };
+    assert_eq!(response.status(), 413);
+    assert!(start.elapsed() < Duration::from_millis(250));
+    assert!(upload.write(Bytes::from_static(b"x"), &scope).is_err());
+}
+
+#[test]
+fn an_upload_that_nobody_reads_stalls_or_is_cancelled() {
+    let url = server(|stream| {
+        let mut reader = BufReader::new(stream);
+        head(&mut reader);
+        thread::sleep(Duration::from_secs(30));
+    });
+    let scope = Scope::new();
+    let mut upload = client().upload(put(&url), None, &scope).unwrap();
+    assert!(matches!(fill(&mut upload, 4000, &scope), Err(NetError::Stalled { .. })));
+    let scope = Scope::lasting(Duration::from_millis(100));
+    let start = Instant::now();
+    let mut upload = client().upload(put(&url), None, &scope).unwrap();
+    let result = fill(&mut upload, 4000, &scope);
+    assert!(matches!(result, Err(NetError::Stopped(Stopped::Deadline { .. }))));
+    assert!(start.elapsed() < Duration::from_millis(280));
+}
+
+#[test]
+fn a_broken_upload_is_a_passing_failure() {
+    let url = server(|stream| {
+        let mut reader = BufReader::new(stream);
+        head(&mut reader);
+    });
+    let scope = Scope::new();
+    let mut upload = client().upload(put(&url), None, &scope).unwrap();
+    let result = fill(&mut upload, 4000, &scope);
+    assert!(result.unwrap_err().is_transient());
+}
+
+#[test]
+fn refused_connections_and_unknown_hosts_are_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let error = client().send(Request::get(url), &Scope::new()).unwrap_err();
+    assert!(matches!(error, NetError::Connect { transient: true, .. }), "{error:?}");
+}
+
+#[test]
+fn plain_http_where_tls_is_expected_has_its_own_error() {
+    let url = server(|mut stream| {
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n");
+    });
+    let url: Url = url.as_str().replace("http:", "https:").parse().unwrap();
+    let error = client().send(Request::get(url), &Scope::new()).unwrap_err();
+    assert!(matches!(error, NetError::PlainHttp { .. }), "{error:?}");
+    assert!(error.to_string().contains("server gave HTTP response to HTTPS client"));
+}
+
+#[test]
+fn redirects_are_followed_without_credentials_and_end_somewhere() {
+    let target = server(|mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some(head) = head(&mut reader) {
+            let leaked = head.to_ascii_lowercase().contains("authorization");
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{leaked:5}").unwrap();
+        }
+    });
+    let to = target.clone();
+    let from = server(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some(head) = head(&mut reader) {
+            let next = if head.contains("/loop") { "/loop" } else { to.as_str() };
+            write!(stream, "HTTP/1.1 307 x\r\nLocation: {next}\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+        }
+    });
+    let scope = Scope::new();
+    let request = Request::get(from.clone()).authorization("Bearer secret").unwrap();
+    let response = client().send(request, &scope).unwrap();
+    assert_eq!(response.url(), &target);
+    assert_eq!(response.bytes(10, &scope).unwrap(), "false");
+    let circle = client().send(Request::get(from.join("/loop").unwrap()), &scope);
+    assert!(matches!(circle, Err(NetError::Redirect { .. })));
+}
+
+#[test]
+fn a_request_never_shows_its_secrets() {
+    let url: Url = "https://r.example/v2/?token=geheim".parse().unwrap();
+    let request = Request::get(url).authorization("Basic geheim").unwrap();
+    assert!(!format!("{request:?}").contains("geheim"));
+}
