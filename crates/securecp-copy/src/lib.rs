@@ -1,1 +1,31 @@
-//! the engine: survey, plan, run.
+//! The engine: survey, plan, run.
+//!
+//! [`copy`] is the one path. It surveys the source (each manifest is read once and its bytes kept), lets the policy
+//! admit exactly those bytes, looks at the destination without any effect, makes a [`Plan`] (pure data: the same inputs
+//! give the same plan), runs it, reads back what was promised, and moves the names that the user gave last.
+//!
+//! What it refuses: whatever the policy does not admit, changes of digests that were to be preserved, losing signatures
+//! silently, options that cannot take effect.
+//!
+//! Start at [`Job`] and [`copy`].
+
+mod chain;
+mod error;
+mod job;
+mod parallel;
+mod plan;
+mod probe;
+mod run;
+mod schedule;
+mod select;
+mod survey;
+
+pub use chain::Step;
+pub use error::{Cause, CopyError, Phase, Side};
+pub use job::{Edits, Effort, Job, Outcome, Written, copy};
+pub use plan::{
+    BlobAction, BlobWork, ManifestWork, Node, NodeId, Plan, PlanError, Produced, Reason, Work,
+};
+pub use probe::There;
+pub use select::{Select, host_platform};
+pub use survey::{Found, FoundManifest};

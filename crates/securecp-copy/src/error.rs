@@ -1,0 +1,192 @@
+use std::error::Error;
+use std::fmt::{self, Display};
+
+use securecp_layer::{LayerError, Stopped};
+use securecp_oci::{ManifestError, PlatformWish};
+use securecp_transport::TransportError;
+use securecp_trust::Refusal;
+
+use crate::plan::PlanError;
+
+/// What was being done when a copy failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Reading manifests and signatures.
+    Survey,
+    /// Asking the policy.
+    Admit,
+    /// Looking at the destination.
+    Probe,
+    /// Making the plan.
+    Plan,
+    /// Beginning to write.
+    Begin,
+    /// Copying blobs.
+    Blob,
+    /// Writing manifests.
+    Manifest,
+    /// Writing signatures.
+    Signatures,
+    /// Looking whether everything arrived.
+    ReadBack,
+    /// Moving the names that the user gave.
+    Commit,
+}
+
+impl Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Survey => "initializing",
+            Self::Admit => "judging",
+            Self::Probe => "looking at",
+            Self::Plan => "planning for",
+            Self::Begin => "beginning to write",
+            Self::Blob => "writing blob",
+            Self::Manifest => "writing manifest",
+            Self::Signatures => "writing signatures",
+            Self::ReadBack => "reading back from",
+            Self::Commit => "committing",
+        })
+    }
+}
+
+/// On which side a copy failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where the image is.
+    Source,
+    /// Where it is to be.
+    Destination,
+}
+
+impl Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        })
+    }
+}
+
+/// A copy that failed: phase, side, place and cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.headline())]
+pub struct CopyError {
+    /// What was being done.
+    pub phase: Phase,
+    /// On which side, where it can be told.
+    pub side: Option<Side>,
+    /// `TRANSPORT:REST` of that side, empty if there is none.
+    pub place: String,
+    /// Why.
+    #[source]
+    pub cause: Cause,
+}
+
+/// Why a copy failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A source or destination failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The policy refused the image.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The request cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A manifest could not be edited.
+    #[error("editing manifest")]
+    Edit(#[from] ManifestError),
+    /// No manifest of the index serves the platform.
+    #[error(
+        "no image found in manifest list for architecture {:?}, variant {:?}, OS {:?}",
+        .0.architecture, .0.variant.as_deref().unwrap_or_default(), .0.os
+    )]
+    NoPlatform(PlatformWish),
+    /// An index names more manifests, or nests deeper, than is read.
+    #[error("index is too large: {0}")]
+    TooMany(String),
+    /// A manifest came out with another digest than planned.
+    #[error("manifest changed: planned {planned}, made {made}")]
+    Changed {
+        /// The digest that the plan promised.
+        planned: securecp_oci::Digest,
+        /// The digest that came out.
+        made: securecp_oci::Digest,
+    },
+    /// The job was stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl CopyError {
+    pub(crate) fn transport(
+        phase: Phase,
+        side: Side,
+        place: String,
+        cause: TransportError,
+    ) -> Self {
+        Self { phase, side: Some(side), place, cause: cause.into() }
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self {
+            phase: Phase::Admit,
+            side: Some(Side::Source),
+            place: String::new(),
+            cause: Cause::Refused(Box::new(refusal)),
+        }
+    }
+
+    pub(crate) fn plan(error: PlanError) -> Self {
+        Self { phase: Phase::Plan, side: None, place: String::new(), cause: error.into() }
+    }
+
+    fn headline(&self) -> String {
+        match (self.side, self.place.is_empty(), self.phase) {
+            (Some(side), false, phase) => format!("{phase} {side} {}", self.place),
+            (_, _, Phase::Admit) => "the policy does not admit this image".to_owned(),
+            (_, _, phase) => format!("{phase} this copy"),
+        }
+    }
+
+    /// Whether the image asked for definitely does not exist.
+    pub fn is_not_found(&self) -> bool {
+        let missing = matches!(&self.cause, Cause::Transport(error) if error.is_not_found());
+        missing && self.phase == Phase::Survey
+    }
+
+    /// Whether the policy refused the image.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.cause, Cause::Refused(_))
+    }
+
+    /// Whether somebody asked to stop, or the time was over.
+    pub fn is_stopped(&self) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            if matches!(error.downcast_ref(), Some(Stopped::Cancelled | Stopped::Deadline { .. })) {
+                return true;
+            }
+            next = error.source();
+        }
+        matches!(self.cause, Cause::Stopped(_))
+    }
+
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(&self.cause, Cause::Transport(error) if error.is_transient())
+    }
+}
+
+/// The side that an error of a blob on its way belongs to: what the chain says is the source's.
+pub(crate) fn side_of(error: &TransportError) -> Side {
+    match error {
+        TransportError::Layer(LayerError::Spool(_)) => Side::Destination,
+        TransportError::Layer(_) => Side::Source,
+        _ => Side::Destination,
+    }
+}

@@ -1,0 +1,292 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use securecp_layer::{Event, LayerError, Scope, SourceError, Stopped, TaskId, Watched};
+use securecp_oci::{Descriptor, Digest, Document, RawManifest};
+use securecp_transport::{BlobPut, Place, TransportError, Writing};
+
+use crate::chain::chain;
+use crate::error::{Cause, CopyError, Phase, Side, side_of};
+use crate::job::{Job, Written};
+use crate::plan::{
+    BlobAction, BlobWork, ManifestWork, NodeId, Plan, Produced, SignatureWork, Work, place,
+};
+use crate::schedule::{self, Done, Graph, Limits, Weight};
+
+/// What a run put, before the names move.
+pub(crate) struct Ran {
+    pub(crate) root: RawManifest,
+    pub(crate) manifests: Vec<(RawManifest, Place)>,
+    sent_bytes: u64,
+}
+
+impl Ran {
+    pub(crate) fn into_written(self) -> Written {
+        Written {
+            root: self.root,
+            manifests: self.manifests.iter().map(|(m, _)| m.digest().clone()).collect(),
+            sent_bytes: self.sent_bytes,
+        }
+    }
+}
+
+/// What one node came to.
+#[expect(clippy::large_enum_variant, reason = "one per node, moved once")]
+enum NodeResult {
+    Blob { descriptor: Descriptor, sent: bool },
+    Manifest(RawManifest),
+    Signatures,
+}
+
+/// Does everything that `plan` says, up to but without moving the names.
+pub(crate) fn run(plan: &Plan, job: &Job<'_>, writing: &dyn Writing) -> Result<Ran, CopyError> {
+    let scope = job.scope.child();
+    let runner = Runner { plan, job, writing, scope: &scope };
+    let needs: Vec<Vec<usize>> =
+        plan.nodes().iter().map(|node| node.needs.iter().map(|id| id.0).collect()).collect();
+    let graph = Graph {
+        needs: needs.iter().map(Vec::as_slice).collect(),
+        weights: plan.nodes().iter().map(|node| weight(&node.work)).collect(),
+    };
+    let limits = Limits {
+        workers: job.effort.parallel_requests.max(job.effort.parallel_blobs),
+        heavy: job.effort.parallel_blobs,
+    };
+    job.report.event(&Event::Planned { tasks: graph.needs.len(), bytes: plan.bytes_to_move() });
+    let stop = || {
+        scope.fail(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
+            "another part failed",
+        )))
+    };
+    let done = schedule::execute(&graph, limits, stop, |node, done| runner.node(node, done))?;
+    Ok(collect(plan, done))
+}
+
+fn weight(work: &Work) -> Weight {
+    match work {
+        Work::Blob(BlobWork { action: BlobAction::Copy { .. }, source, .. }) => {
+            Weight::Heavy(source.size)
+        }
+        _ => Weight::Light,
+    }
+}
+
+fn collect(plan: &Plan, done: Done<NodeResult>) -> Ran {
+    let mut manifests = Vec::new();
+    let mut sent_bytes = 0;
+    let mut root = plan.found(0).subject.manifest.clone();
+    for (node, result) in plan.nodes().iter().zip(done.into_all()) {
+        match (&node.work, result) {
+            (Work::Manifest(work), NodeResult::Manifest(manifest)) => {
+                if work.found == 0 {
+                    root = manifest.clone();
+                }
+                manifests.push((manifest, place(plan, work)));
+            }
+            (_, NodeResult::Blob { descriptor, sent: true }) => sent_bytes += descriptor.size,
+            _ => {}
+        }
+    }
+    Ran { root, manifests, sent_bytes }
+}
+
+struct Runner<'a> {
+    plan: &'a Plan,
+    job: &'a Job<'a>,
+    writing: &'a dyn Writing,
+    scope: &'a Scope,
+}
+
+impl Runner<'_> {
+    fn node(&self, node: usize, done: &Done<NodeResult>) -> Result<NodeResult, CopyError> {
+        self.scope.check().map_err(|stopped| self.stopped(stopped))?;
+        let task = TaskId(node);
+        match &self.plan.nodes()[node].work {
+            Work::Blob(work) => self.blob(task, work),
+            Work::Manifest(work) => self.manifest(task, work, done),
+            Work::Signatures(work) => self.signatures(work, done),
+        }
+    }
+
+    fn blob(&self, task: TaskId, work: &BlobWork) -> Result<NodeResult, CopyError> {
+        let subject = format!("blob {}", work.source.digest);
+        let mount_from = match &work.action {
+            BlobAction::There => return Ok(self.skip(task, &subject, "already there", work)),
+            BlobAction::Elsewhere => {
+                return Ok(self.skip(task, &subject, "kept at its urls", work));
+            }
+            BlobAction::Copy { mount_from } => mount_from,
+        };
+        let size = Some(work.source.size);
+        self.job.report.event(&Event::Started { task, subject: &subject, size });
+        let put = BlobPut {
+            known: work.step.is_verbatim().then_some(&work.source),
+            mount_from,
+            open: &|| self.open(task, work),
+        };
+        let descriptor = self.retry(task, || self.writing.put_blob(&put, self.scope))?;
+        self.job.report.event(&Event::Finished { task });
+        Ok(NodeResult::Blob { descriptor, sent: true })
+    }
+
+    fn skip(&self, task: TaskId, subject: &str, why: &str, work: &BlobWork) -> NodeResult {
+        self.job.report.event(&Event::Skipped { task, subject, why });
+        NodeResult::Blob { descriptor: work.source.clone(), sent: false }
+    }
+
+    /// Opens the source and builds the chain anew, once per attempt.
+    fn open<'b>(
+        &'b self,
+        task: TaskId,
+        work: &'b BlobWork,
+    ) -> Result<securecp_layer::Layer<'b>, LayerError> {
+        let opened = self.job.from.blob(&work.source, self.scope);
+        let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
+        chain(&work.step, Watched::wrap(layer, self.job.report, task))
+    }
+
+    /// Repeats what may succeed the next time.
+    fn retry<T>(
+        &self,
+        task: TaskId,
+        mut attempt: impl FnMut() -> Result<T, TransportError>,
+    ) -> Result<T, CopyError> {
+        let mut tries = 0;
+        loop {
+            let error = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if !error.is_transient() || tries >= self.job.effort.retry_times {
+                return Err(self.failed(Phase::Blob, error));
+            }
+            let after = self.pause(tries);
+            self.job.report.event(&Event::Retrying { task, after, why: &error.to_string() });
+            self.scope.sleep(after).map_err(|stopped| self.stopped(stopped))?;
+            tries += 1;
+        }
+    }
+
+    fn pause(&self, tries: u32) -> Duration {
+        let doubling = Duration::from_millis(200).saturating_mul(1 << tries.min(6));
+        self.job.effort.retry_delay.unwrap_or(doubling)
+    }
+
+    fn manifest(
+        &self,
+        task: TaskId,
+        work: &ManifestWork,
+        done: &Done<NodeResult>,
+    ) -> Result<NodeResult, CopyError> {
+        let manifest = self.seal(work, done).map_err(|cause| self.local(cause))?;
+        let subject = format!("manifest {}", manifest.digest());
+        if work.there {
+            self.job.report.event(&Event::Skipped {
+                task,
+                subject: &subject,
+                why: "already there",
+            });
+            return Ok(NodeResult::Manifest(manifest));
+        }
+        self.job.report.event(&Event::Started {
+            task,
+            subject: &subject,
+            size: Some(manifest.size()),
+        });
+        let at = place(self.plan, work);
+        self.retry(task, || self.writing.put_manifest(&manifest, at, self.scope))
+            .map_err(|error| CopyError { phase: Phase::Manifest, ..error })?;
+        self.job.report.event(&Event::Finished { task });
+        Ok(NodeResult::Manifest(manifest))
+    }
+
+    /// The manifest to put: the bytes found, or the template with what its parts came to.
+    fn seal(&self, work: &ManifestWork, done: &Done<NodeResult>) -> Result<RawManifest, Cause> {
+        let found = &self.plan.found(work.found).subject.manifest;
+        match &work.produced {
+            Produced::Kept(planned) if planned == found.digest() => Ok(found.clone()),
+            Produced::Kept(planned) => {
+                Err(Cause::Changed { planned: planned.clone(), made: found.digest().clone() })
+            }
+            Produced::Made(_) => self.fill_in(found, work, done),
+        }
+    }
+
+    fn fill_in(
+        &self,
+        found: &RawManifest,
+        work: &ManifestWork,
+        done: &Done<NodeResult>,
+    ) -> Result<RawManifest, Cause> {
+        let mut document = Document::of(found)?;
+        for (position, id) in &work.layers {
+            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
+                (self.changes(*id), done.of(id.0))
+            {
+                document.set_entry("layers", *position, descriptor)?;
+            }
+        }
+        for (position, id) in &work.entries {
+            if let (true, Some(NodeResult::Manifest(child))) = (self.changes(*id), done.of(id.0)) {
+                let mut entry = child.descriptor();
+                if let Some(index) = found.index() {
+                    entry.annotations.clone_from(&index.manifests[*position].annotations);
+                }
+                document.set_entry("manifests", *position, &entry)?;
+            }
+        }
+        Ok(document.seal(found.media_type())?)
+    }
+
+    fn changes(&self, id: NodeId) -> bool {
+        match &self.plan.nodes()[id.0].work {
+            Work::Blob(blob) => !blob.step.is_verbatim(),
+            Work::Manifest(work) => matches!(work.produced, Produced::Made(_)),
+            Work::Signatures(_) => false,
+        }
+    }
+
+    fn signatures(
+        &self,
+        work: &SignatureWork,
+        done: &Done<NodeResult>,
+    ) -> Result<NodeResult, CopyError> {
+        let found = self.plan.found(work.found);
+        let signatures = found.subject.signatures.as_deref().unwrap_or_default();
+        if let Some(NodeResult::Manifest(manifest)) = done.of(work.manifest.0) {
+            self.writing
+                .put_signatures(manifest, found.place, signatures, self.scope)
+                .map_err(|error| self.failed(Phase::Signatures, error))?;
+        }
+        Ok(NodeResult::Signatures)
+    }
+
+    fn failed(&self, phase: Phase, error: TransportError) -> CopyError {
+        let side = side_of(&error);
+        let place = match side {
+            Side::Source => self.job.from.name(),
+            Side::Destination => self.job.to.name(),
+        };
+        CopyError::transport(phase, side, place, error)
+    }
+
+    fn local(&self, cause: Cause) -> CopyError {
+        CopyError { phase: Phase::Manifest, side: None, place: String::new(), cause }
+    }
+
+    fn stopped(&self, stopped: Stopped) -> CopyError {
+        CopyError { phase: Phase::Blob, side: None, place: String::new(), cause: stopped.into() }
+    }
+}
+
+fn into_layer_error(digest: &Digest, error: TransportError) -> LayerError {
+    match error {
+        TransportError::Layer(error) => error,
+        TransportError::Stopped(stopped) => LayerError::Stopped(stopped),
+        other => {
+            let transient = other.is_transient();
+            let source = SourceError { source: Box::new(other), transient };
+            LayerError::Source { digest: digest.clone(), source }
+        }
+    }
+}

@@ -1,0 +1,569 @@
+//! The one path against a source and a destination in memory that write down what was asked of them.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use securecp_copy::{CopyError, Edits, Effort, Job, Outcome, Phase, Select, Side, copy};
+use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
+use securecp_oci::{
+    Algorithm, Declared, Descriptor, Digest, ImageIdentity, ManifestKind, MediaType, PlatformWish,
+    RawManifest, Reference, Repository, Signature, Tag, Transport,
+};
+use securecp_transport::{
+    Accepts, BlobPut, Destination, Place, Source, SourceTraits, TransportError, Writing,
+};
+use securecp_trust::{Gate, Policy};
+
+fn sha(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+fn descriptor(media_type: MediaType, bytes: &[u8]) -> Descriptor {
+    Descriptor::new(media_type, sha(bytes), bytes.len() as u64)
+}
+
+fn json(d: &Descriptor) -> String {
+    serde_json::Value::from(d).to_string()
+}
+
+/// How the fake source misbehaves.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    /// The first opening of each blob breaks half-way, as a reset connection does.
+    BreaksOnce,
+    /// Every opening breaks.
+    BreaksAlways,
+    /// Blobs have other bytes than promised.
+    Alters,
+    /// Blobs never come.
+    Stalls,
+    /// Signatures cannot be looked up.
+    NoSignatures,
+}
+
+struct Memory {
+    identity: ImageIdentity,
+    root: RawManifest,
+    manifests: HashMap<Digest, RawManifest>,
+    blobs: HashMap<Digest, Bytes>,
+    signatures: Vec<Signature>,
+    fault: Fault,
+    opened: AtomicUsize,
+    root_reads: AtomicUsize,
+}
+
+/// Two platforms, each with a layer of its own and one that both share.
+fn two_platforms() -> Memory {
+    let mut blobs = HashMap::new();
+    let mut manifests = HashMap::new();
+    let mut keep = |media_type: MediaType, bytes: &'static [u8]| {
+        blobs.insert(sha(bytes), Bytes::from_static(bytes));
+        descriptor(media_type, bytes)
+    };
+    let shared = keep(MediaType::OCI_LAYER_GZIP, b"shared layer");
+    let mut entries = Vec::new();
+    for (arch, config, layer) in [
+        ("amd64", &b"{\"a\":1}"[..], &b"layer for amd64"[..]),
+        ("arm64", b"{\"b\":1}", b"layer for arm64"),
+    ] {
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{},"layers":[{},{}]}}"#,
+            json(&keep(MediaType::OCI_CONFIG, config)),
+            json(&shared),
+            json(&keep(MediaType::OCI_LAYER_GZIP, layer))
+        );
+        let manifest = read(text, MediaType::OCI_MANIFEST);
+        let mut entry = manifest.descriptor();
+        entry.platform = Some(securecp_oci::Platform::new("linux", arch));
+        entries.push(json(&entry));
+        manifests.insert(manifest.digest().clone(), manifest);
+    }
+    let root = read(
+        format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")),
+        MediaType::OCI_INDEX,
+    );
+    Memory {
+        identity: ImageIdentity::anonymous(Transport::Dir),
+        root,
+        manifests,
+        blobs,
+        signatures: Vec::new(),
+        fault: Fault::None,
+        opened: AtomicUsize::new(0),
+        root_reads: AtomicUsize::new(0),
+    }
+}
+
+fn read(text: String, media_type: MediaType) -> RawManifest {
+    let declared = Declared { media_type: Some(media_type.as_str()), ..Declared::default() };
+    RawManifest::read(Bytes::from(text), declared).unwrap()
+}
+
+/// Half of the bytes, then a connection that breaks.
+struct Broken(Option<Bytes>);
+
+impl Chunks for Broken {
+    fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        self.0.take().map(Some).ok_or_else(|| SourceError::transient("connection reset"))
+    }
+}
+
+struct Stalled(Scope);
+
+impl Chunks for Stalled {
+    fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        let stopped = self.0.sleep(Duration::from_secs(600)).unwrap_err();
+        Err(SourceError::lasting(stopped))
+    }
+}
+
+impl Source for Memory {
+    fn name(&self) -> String {
+        "memory:source".to_owned()
+    }
+
+    fn identity(&self) -> &ImageIdentity {
+        &self.identity
+    }
+
+    fn traits(&self) -> SourceTraits {
+        SourceTraits { parallel: true }
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
+
+    fn root(&self, _: &Scope) -> Result<RawManifest, TransportError> {
+        self.root_reads.fetch_add(1, Ordering::SeqCst);
+        Ok(self.root.clone())
+    }
+
+    fn manifest(&self, d: &Descriptor, _: &Scope) -> Result<RawManifest, TransportError> {
+        self.manifests.get(&d.digest).cloned().ok_or_else(|| TransportError::NotFound {
+            subject: d.digest.to_string(),
+            place: self.name(),
+        })
+    }
+
+    fn blob(&self, d: &Descriptor, scope: &Scope) -> Result<Layer<'static>, TransportError> {
+        let first = self.opened.fetch_add(1, Ordering::SeqCst) < self.blobs.len();
+        let bytes = self.blobs[&d.digest].clone();
+        Ok(match self.fault {
+            Fault::BreaksAlways => Layer::verified(d.clone(), Broken(Some(bytes.slice(..2)))),
+            Fault::BreaksOnce if first => {
+                Layer::verified(d.clone(), Broken(Some(bytes.slice(..2))))
+            }
+            Fault::Alters => {
+                Layer::verified(d.clone(), Once::new(Bytes::from(vec![b'!'; bytes.len()])))
+            }
+            Fault::Stalls => Layer::verified(d.clone(), Stalled(scope.clone())),
+            _ => Layer::verified(d.clone(), Once::new(bytes)),
+        })
+    }
+
+    fn signatures(
+        &self,
+        _: &RawManifest,
+        place: Place,
+        _: &Scope,
+    ) -> Result<Vec<Signature>, TransportError> {
+        match (self.fault, place) {
+            (Fault::NoSignatures, _) => Err(TransportError::Unsupported {
+                name: self.name(),
+                problem: "signature store is down".to_owned(),
+            }),
+            (_, Place::Root) => Ok(self.signatures.clone()),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    log: Vec<String>,
+    blobs: HashMap<Digest, Bytes>,
+    manifests: HashMap<Digest, RawManifest>,
+    name: Option<Digest>,
+}
+
+/// Keeps what it is given and what it was asked.
+struct Shelf {
+    state: Mutex<State>,
+    reference: Option<Reference>,
+    indexes: bool,
+    loses_manifests: bool,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self { state: Mutex::default(), reference: None, indexes: true, loses_manifests: false }
+    }
+
+    fn log(&self, line: String) {
+        self.state.lock().unwrap().log.push(line);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    fn effects(&self) -> Vec<String> {
+        self.lines().into_iter().filter(|l| !l.starts_with('?')).collect()
+    }
+}
+
+impl Destination for Shelf {
+    fn name(&self) -> String {
+        "memory:shelf".to_owned()
+    }
+
+    fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts {
+            manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
+            indexes: self.indexes,
+            simple_signatures: false,
+            sigstore_signatures: false,
+            keeps_urls: true,
+            parallel: true,
+            private_staging: true,
+        }
+    }
+
+    fn check(&self, _: &Scope) -> Result<(), TransportError> {
+        self.log("?check".to_owned());
+        Ok(())
+    }
+
+    fn has_blob(&self, d: &Descriptor, _: &Scope) -> Result<bool, TransportError> {
+        self.log(format!("?blob {}", d.digest));
+        Ok(self.state.lock().unwrap().blobs.contains_key(&d.digest))
+    }
+
+    fn has_manifest(&self, m: &RawManifest, _: &Scope) -> Result<bool, TransportError> {
+        Ok(self.state.lock().unwrap().manifests.contains_key(m.digest()))
+    }
+
+    fn current(&self, _: Option<&Tag>, _: &Scope) -> Result<Option<Digest>, TransportError> {
+        Ok(self.state.lock().unwrap().name.clone())
+    }
+
+    fn begin(&self, _: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
+        self.log("begin".to_owned());
+        Ok(Box::new(Filling(self)))
+    }
+}
+
+struct Filling<'a>(&'a Shelf);
+
+impl Writing for Filling<'_> {
+    fn put_blob(&self, blob: &BlobPut<'_>, _: &Scope) -> Result<Descriptor, TransportError> {
+        let mut layer = (blob.open)()?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = layer.next()? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let descriptor = layer.finish()?;
+        let mut state = self.0.state.lock().unwrap();
+        assert!(
+            state.blobs.insert(descriptor.digest.clone(), bytes.into()).is_none(),
+            "sent twice"
+        );
+        state.log.push(format!("blob {}", descriptor.digest));
+        Ok(descriptor)
+    }
+
+    fn put_manifest(&self, m: &RawManifest, place: Place, _: &Scope) -> Result<(), TransportError> {
+        let mut state = self.0.state.lock().unwrap();
+        state.log.push(format!("manifest {place:?}"));
+        if !self.0.loses_manifests {
+            state.manifests.insert(m.digest().clone(), m.clone());
+        }
+        Ok(())
+    }
+
+    fn put_signatures(
+        &self,
+        _: &RawManifest,
+        _: Place,
+        _: &[Signature],
+        _: &Scope,
+    ) -> Result<(), TransportError> {
+        self.0.log("signatures".to_owned());
+        Ok(())
+    }
+
+    fn read_back(&self, m: &RawManifest, _: Place, _: &Scope) -> Result<(), TransportError> {
+        let mut state = self.0.state.lock().unwrap();
+        state.log.push("read back".to_owned());
+        match state.manifests.get(m.digest()) {
+            Some(there) if there.bytes() == m.bytes() => Ok(()),
+            _ => Err(TransportError::NotFound {
+                subject: m.digest().to_string(),
+                place: "memory:shelf".to_owned(),
+            }),
+        }
+    }
+
+    fn commit(
+        self: Box<Self>,
+        root: &RawManifest,
+        _: &[Tag],
+        _: &Scope,
+    ) -> Result<(), TransportError> {
+        let mut state = self.0.state.lock().unwrap();
+        state.log.push("commit".to_owned());
+        state.name = Some(root.digest().clone());
+        Ok(())
+    }
+}
+
+/// What a test asks for.
+struct Ask<'a> {
+    from: &'a Memory,
+    to: &'a Shelf,
+    select: Select,
+    policy: Policy,
+    edits: Edits,
+    effort: Effort,
+    dry_run: bool,
+    scope: Scope,
+}
+
+impl<'a> Ask<'a> {
+    fn new(from: &'a Memory, to: &'a Shelf) -> Self {
+        Self {
+            from,
+            to,
+            select: Select::All,
+            policy: Policy::insecure_accept_anything(),
+            edits: Edits::default(),
+            effort: Effort { retry_delay: Some(Duration::from_millis(1)), ..Effort::default() },
+            dry_run: false,
+            scope: Scope::new(),
+        }
+    }
+
+    fn copy(&self) -> Result<Outcome, CopyError> {
+        let keys = |_: &str| Err(std::io::Error::other("no keys here"));
+        copy(&Job {
+            from: self.from,
+            to: self.to,
+            tags: &[],
+            select: &self.select,
+            policy: &self.policy,
+            gate: &Gate::new(&keys),
+            edits: &self.edits,
+            effort: self.effort,
+            dry_run: self.dry_run,
+            scope: &self.scope,
+            report: &Quiet,
+        })
+    }
+}
+
+fn amd64() -> Select {
+    Select::System(PlatformWish {
+        os: "linux".to_owned(),
+        architecture: "amd64".to_owned(),
+        variant: None,
+    })
+}
+
+#[test]
+fn copies_everything_once_and_commits_last() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let outcome = Ask::new(&from, &to).copy().unwrap();
+    let lines = to.effects();
+    let kinds: Vec<&str> = lines.iter().map(|l| l.split(' ').next().unwrap()).collect();
+    assert_eq!(kinds.iter().filter(|k| **k == "blob").count(), 5, "the shared layer goes once");
+    assert_eq!(kinds.first(), Some(&"begin"));
+    assert_eq!(kinds.last(), Some(&"commit"));
+    let root = lines.iter().position(|l| l == "manifest Root").unwrap();
+    let last_child = lines.iter().rposition(|l| l == "manifest Child").unwrap();
+    let first_read = kinds.iter().position(|k| *k == "read").unwrap();
+    assert!(last_child < root && root < first_read, "{lines:?}");
+    assert_eq!(kinds.iter().filter(|k| **k == "read").count(), 3);
+    assert_eq!(to.state.lock().unwrap().name.as_ref(), Some(from.root.digest()));
+    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+    assert_eq!(from.root_reads.load(Ordering::SeqCst), 1, "what was judged is what is copied");
+}
+
+#[test]
+fn copies_one_platform_without_its_index() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    Ask { select: amd64(), ..Ask::new(&from, &to) }.copy().unwrap();
+    let state = to.state.lock().unwrap();
+    assert_eq!((state.blobs.len(), state.manifests.len()), (3, 1));
+}
+
+#[test]
+fn copies_only_the_index_when_asked() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    Ask { select: Select::IndexOnly, ..Ask::new(&from, &to) }.copy().unwrap();
+    let state = to.state.lock().unwrap();
+    assert_eq!((state.blobs.len(), state.manifests.len()), (0, 1));
+}
+
+#[test]
+fn names_the_platform_that_is_missing() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let wish = PlatformWish { os: "plan9".into(), architecture: "mips".into(), variant: None };
+    let error = Ask { select: Select::System(wish), ..Ask::new(&from, &to) }.copy().unwrap_err();
+    assert!(error.cause.to_string().contains("no image found in manifest list"), "{error:?}");
+    assert!(to.lines().is_empty());
+}
+
+#[test]
+fn sends_nothing_that_is_there() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    Ask::new(&from, &to).copy().unwrap();
+    let before = to.effects().len();
+    let outcome = Ask::new(&from, &to).copy().unwrap();
+    assert_eq!(to.effects().len(), before, "nothing was even begun");
+    assert!(outcome.plan.is_done());
+    assert_eq!(outcome.written.unwrap().sent_bytes, 0);
+}
+
+#[test]
+fn a_dry_run_has_no_effect() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let outcome = Ask { dry_run: true, ..Ask::new(&from, &to) }.copy().unwrap();
+    assert!(to.effects().is_empty());
+    assert_eq!(outcome.plan.bytes_to_move(), 12 + 15 + 15 + 7 + 7);
+    assert!(outcome.written.is_none());
+}
+
+#[test]
+fn equal_inputs_give_equal_plans() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let plan = || {
+        let outcome = Ask { dry_run: true, ..Ask::new(&from, &to) }.copy().unwrap();
+        format!("{:?}", outcome.plan.nodes())
+    };
+    assert_eq!(plan(), plan());
+}
+
+#[test]
+fn a_refused_image_never_reaches_the_destination() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let policy = Policy::parse(br#"{"default":[{"type":"reject"}]}"#).unwrap();
+    for select in [Select::All, amd64(), Select::IndexOnly] {
+        let asked = Ask { select, policy: policy.clone(), ..Ask::new(&from, &to) };
+        let error = asked.copy().unwrap_err();
+        assert!(error.is_refused());
+    }
+    assert!(to.lines().is_empty(), "not even asked");
+}
+
+#[test]
+fn a_broken_connection_opens_the_source_again() {
+    let (from, to) = (Memory { fault: Fault::BreaksOnce, ..two_platforms() }, Shelf::new());
+    Ask::new(&from, &to).copy().unwrap();
+    assert!(from.opened.load(Ordering::SeqCst) > from.blobs.len());
+}
+
+#[test]
+fn a_connection_that_keeps_breaking_ends_the_copy() {
+    let (from, to) = (Memory { fault: Fault::BreaksAlways, ..two_platforms() }, Shelf::new());
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert_eq!((error.phase, error.side), (Phase::Blob, Some(Side::Source)));
+    assert!(!to.effects().contains(&"commit".to_owned()));
+}
+
+#[test]
+fn altered_bytes_end_the_copy_without_a_second_try() {
+    let (from, to) = (Memory { fault: Fault::Alters, ..two_platforms() }, Shelf::new());
+    let asked = Ask {
+        effort: Effort { parallel_blobs: 1, parallel_requests: 1, ..Effort::default() },
+        ..Ask::new(&from, &to)
+    };
+    let error = asked.copy().unwrap_err();
+    assert!(matches!(
+        &error.cause,
+        securecp_copy::Cause::Transport(TransportError::Layer(LayerError::Altered { .. }))
+    ));
+    assert_eq!(from.opened.load(Ordering::SeqCst), 1);
+    assert_eq!(to.effects(), ["begin"]);
+}
+
+#[test]
+fn a_cancel_ends_a_stalled_copy_at_once() {
+    let (from, to) = (Memory { fault: Fault::Stalls, ..two_platforms() }, Shelf::new());
+    let asked = Ask::new(&from, &to);
+    let scope = asked.scope.clone();
+    let start = Instant::now();
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        scope.cancel();
+    });
+    let error = asked.copy().unwrap_err();
+    canceller.join().unwrap();
+    assert!(error.is_stopped(), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(to.effects(), ["begin"]);
+}
+
+#[test]
+fn a_deadline_ends_a_stalled_copy() {
+    let (from, to) = (Memory { fault: Fault::Stalls, ..two_platforms() }, Shelf::new());
+    let asked = Ask { scope: Scope::lasting(Duration::from_millis(50)), ..Ask::new(&from, &to) };
+    assert!(asked.copy().unwrap_err().is_stopped());
+}
+
+#[test]
+fn signatures_are_not_lost_silently() {
+    let signature = Signature::Simple(Bytes::from_static(b"\x90rest"));
+    let from = Memory { signatures: vec![signature], ..two_platforms() };
+    let to = Shelf::new();
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(error.cause.to_string().contains("--remove-signatures"), "{error:?}");
+    assert!(to.effects().is_empty());
+    let edits = Edits { remove_signatures: true, ..Edits::default() };
+    Ask { edits, ..Ask::new(&from, &to) }.copy().unwrap();
+}
+
+#[test]
+fn signatures_that_cannot_be_looked_up_are_not_none() {
+    let (from, to) = (Memory { fault: Fault::NoSignatures, ..two_platforms() }, Shelf::new());
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(error.cause.to_string().contains("signature store is down"), "{error:?}");
+    assert!(to.effects().is_empty());
+}
+
+#[test]
+fn a_destination_without_indexes_takes_none() {
+    let (from, to) = (two_platforms(), Shelf { indexes: false, ..Shelf::new() });
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(error.cause.to_string().contains("does not support copying multiple images"));
+    assert!(to.effects().is_empty());
+}
+
+#[test]
+fn a_destination_digest_must_be_the_images() {
+    let repository: Repository = "localhost:1/x".parse().unwrap();
+    let from = two_platforms();
+    let other = Shelf { reference: Some(repository.digested(sha(b"other"))), ..Shelf::new() };
+    assert_eq!(Ask::new(&from, &other).copy().unwrap_err().phase, Phase::Plan);
+    assert!(other.effects().is_empty());
+    let same =
+        Shelf { reference: Some(repository.digested(from.root.digest().clone())), ..Shelf::new() };
+    Ask::new(&from, &same).copy().unwrap();
+}
+
+#[test]
+fn nothing_is_committed_that_cannot_be_read_back() {
+    let (from, to) = (two_platforms(), Shelf { loses_manifests: true, ..Shelf::new() });
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert_eq!(error.phase, Phase::ReadBack);
+    assert!(!error.is_not_found(), "a lost piece at the destination is not a missing image");
+    assert!(!to.effects().contains(&"commit".to_owned()));
+}

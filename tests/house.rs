@@ -1,0 +1,71 @@
+//! The arrows between crates are the ones in docs/architecture.md, and no others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The table: first column a crate, third column short names of what it may use.
+fn allowed(text: &str) -> Arrows {
+    let rows = text.lines().filter(|line| line.starts_with("| `securecp"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let uses = cells[3].split_whitespace().map(|short| format!("securecp-{short}"));
+        (cells[1].trim_matches('`').to_owned(), uses.collect())
+    })
+    .collect()
+}
+
+/// What the manifests say, development dependencies apart.
+fn actual() -> Arrows {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    packages
+        .iter()
+        .map(|package| {
+            let uses = package["dependencies"].as_array().unwrap().iter();
+            let rooms = uses.filter(|d| d["kind"].is_null()).filter_map(|d| d["name"].as_str());
+            let rooms = rooms.filter(|n| n.starts_with("securecp")).map(str::to_owned);
+            (package["name"].as_str().unwrap().to_owned(), rooms.collect())
+        })
+        .collect()
+}
+
+fn violations(allowed: &Arrows, actual: &Arrows) -> Vec<String> {
+    let mut found = Vec::new();
+    for (room, uses) in actual {
+        match allowed.get(room) {
+            None => found.push(format!("{room} is not in the table")),
+            Some(may) => found.extend(uses.difference(may).map(|u| format!("{room} -> {u}"))),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_arrow_is_in_the_table() {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let allowed = allowed(&text);
+    assert!(allowed.len() >= 12, "the table was not found");
+    assert_eq!(violations(&allowed, &actual()), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_arrow_or_room_would_be_seen() {
+    let allowed = allowed("| `securecp-a` | x | |\n| `securecp-b` | y | a |\n");
+    let arrow = |from: &str, to: &str| Arrows::from([(from.to_owned(), BTreeSet::from([to.to_owned()]))]);
+    assert!(violations(&allowed, &arrow("securecp-b", "securecp-a")).is_empty());
+    assert_eq!(violations(&allowed, &arrow("securecp-a", "securecp-b")), ["securecp-a -> securecp-b"]);
+    assert_eq!(violations(&allowed, &arrow("securecp-c", "securecp-a")), ["securecp-c is not in the table"]);
+}

@@ -1,0 +1,46 @@
+//! Starts programs and fails with everything that they said.
+
+use std::io::Write;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// Runs securecp with a policy that accepts everything; it must succeed.
+pub fn securecp(arguments: &[&str]) -> Output {
+    let output = try_securecp(arguments);
+    assert!(output.status.success(), "securecp {arguments:?}\n{}", said(&output));
+    output
+}
+
+/// Runs securecp with a policy that accepts everything.
+pub fn try_securecp(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_securecp"));
+    command.arg("--policy").arg(accept_all()).args(arguments);
+    command.output().unwrap()
+}
+
+/// Runs Debian's skopeo; it must succeed. A missing skopeo is a failure, not a reason to skip.
+pub fn skopeo(arguments: &[&str]) -> Output {
+    let output = Command::new("skopeo")
+        .arg("--insecure-policy")
+        .args(arguments)
+        .output()
+        .expect("skopeo is needed for the interop tests: ./test installs it");
+    assert!(output.status.success(), "skopeo {arguments:?}\n{}", said(&output));
+    output
+}
+
+/// Everything that a program said.
+pub fn said(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+fn accept_all() -> &'static std::path::Path {
+    static FILE: OnceLock<tempfile::NamedTempFile> = OnceLock::new();
+    let file = FILE.get_or_init(|| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(br#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
+        file
+    });
+    file.path()
+}
