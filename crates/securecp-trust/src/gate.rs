@@ -9,6 +9,7 @@ use securecp_oci::{
 };
 
 use crate::policy::{Policy, Requirement, RequirementKind};
+use crate::signed::{self, Case};
 use crate::verdict::{Denial, Outcome, Refusal, RequirementVerdict, SubjectVerdict, Verdict};
 
 /// Largest key or certificate file that is used, in bytes: 4 MiB.
@@ -271,9 +272,15 @@ impl Bench<'_> {
                 not_met(kind, Denial::Rejected { image: image_name(self.identity) })
             }
             Requirement::SignedBaseLayer => not_met(kind, Denial::BaseLayer),
-            Requirement::SignedBy(_) => not_met(kind, unsupported(kind, simple(subject))),
+            Requirement::SignedBy(it) => simple(subject)
+                .and_then(|found| signed::signed_by(self.case(subject), it, found))
+                .unwrap_or_else(|denial| not_met(kind, denial)),
             Requirement::SigstoreSigned(_) => not_met(kind, unsupported(kind, sigstore(subject))),
         }
+    }
+
+    fn case<'b>(&'b self, subject: &'b Subject) -> Case<'b> {
+        Case { gate: self.gate, subject, image: self.identity.reference.as_ref() }
     }
 }
 

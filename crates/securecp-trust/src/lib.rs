@@ -19,12 +19,16 @@
 //! ```
 
 mod gate;
+mod openpgp;
+mod payload;
 mod policy;
+mod signed;
 mod verdict;
 
 pub use gate::{
     Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
 };
+pub use payload::{Payload, PayloadError, PayloadKind};
 pub use policy::{
     FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
     Requirement, RequirementKind, ScopeUsed, SignedBy, SignedIdentity, SigstoreSigned,

@@ -217,6 +217,83 @@ pub enum SignatureFault {
         /// The identity that the signature names.
         signed: String,
     },
+    /// The signed bytes are not a payload.
+    #[error("signed payload is not valid: {failure}")]
+    Payload {
+        /// Why.
+        failure: String,
+    },
+    /// The message is armoured, clear-signed or not OpenPGP at all.
+    #[error("signature is not a binary OpenPGP message")]
+    NotBinary,
+    /// The message is encrypted.
+    #[error("signature is an encrypted OpenPGP message, expected a signed one")]
+    Encrypted,
+    /// The message has no signature.
+    #[error("OpenPGP message is not signed")]
+    Unsigned,
+    /// There is a signature without the signed data.
+    #[error("OpenPGP signature is detached, expected a signed message")]
+    Detached,
+    /// The message does not follow the grammar.
+    #[error("malformed OpenPGP message: {failure}")]
+    Malformed {
+        /// Why.
+        failure: String,
+    },
+    /// The content is larger than any payload.
+    #[error("signed content has more than {limit} bytes")]
+    TooLarge {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The message has more signatures than one.
+    #[error("Unexpected GPG signature count {found}")]
+    SignatureCount {
+        /// Signatures found.
+        found: usize,
+    },
+    /// The key is not one of those that the policy names.
+    #[error("signature by key {key} is not accepted")]
+    UnknownKey {
+        /// The key that the signature claims.
+        key: String,
+    },
+    /// The key has expired.
+    #[error("Invalid GPG signature: key {key} has expired")]
+    KeyExpired {
+        /// The fingerprint of the primary key.
+        key: String,
+    },
+    /// The key or its signing subkey is revoked.
+    #[error("Invalid GPG signature: key {key} is revoked")]
+    KeyRevoked {
+        /// The fingerprint of the primary key.
+        key: String,
+    },
+    /// The key may not be used for signing.
+    #[error("Invalid GPG signature: key {key} cannot be used: {failure}")]
+    KeyUnusable {
+        /// The fingerprint of the primary key.
+        key: String,
+        /// Why.
+        failure: String,
+    },
+    /// The signature has expired.
+    #[error("Invalid GPG signature: the signature has expired")]
+    SignatureExpired,
+    /// The signature was made in the future.
+    #[error("Invalid GPG signature: the signature is dated in the future")]
+    NotYetValid,
+    /// The signature rests on an algorithm that is no longer safe.
+    #[error("Invalid GPG signature: {what} is not safe any more")]
+    Weak {
+        /// The algorithm.
+        what: String,
+    },
+    /// The signature does not belong to the data.
+    #[error("Invalid GPG signature: it does not verify")]
+    Broken,
 }
 
 /// Everything that `admit` refuses to let through.

@@ -7,4 +7,5 @@
 
 mod gate;
 mod policy;
+mod simple;
 mod support;
