@@ -1,9 +1,9 @@
 use std::error::Error;
 use std::io;
 
-use securecp_oci::Digest;
+use securecp_oci::{Digest, MediaType};
 
-use crate::Stopped;
+use crate::{Codec, Stopped};
 
 /// Why the bytes of a blob did not arrive whole and unaltered.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,47 @@ pub enum LayerError {
         /// What is wrong with the bytes.
         problem: String,
     },
+    /// Compressed bytes are not what their format asks for, or more than is safe.
+    #[error("layer cannot be decompressed as {codec}")]
+    Decompress {
+        /// The format, as told from the first bytes.
+        codec: Codec,
+        /// Why.
+        source: CodecError,
+    },
+    /// Compressing failed.
+    #[error("layer cannot be compressed as {codec}")]
+    Compress {
+        /// The format.
+        codec: Codec,
+        /// Why.
+        source: CodecError,
+    },
+    /// The decompressed bytes are not those that the image's configuration names.
+    #[error(
+        "diffID of layer {layer} does not match its configuration: expected {expected}, found {found}"
+    )]
+    DiffId {
+        /// The layer's own digest.
+        layer: Digest,
+        /// The diffID promised (`rootfs.diff_ids`).
+        expected: Digest,
+        /// The digest of the decompressed bytes.
+        found: Digest,
+    },
+    /// The media type is not one of a file system layer that can be changed.
+    #[error(
+        "layer of media type {0} cannot be recompressed, expected an OCI or Docker file system layer that is not encrypted"
+    )]
+    NotRecompressible(MediaType),
+    /// The media type has no form for the new compression.
+    #[error("layers of media type {media_type} have no form for {codec}")]
+    NoMediaType {
+        /// The layer's media type.
+        media_type: MediaType,
+        /// The compression asked for.
+        codec: Codec,
+    },
     /// The job was stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -67,6 +108,41 @@ impl LayerError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Source { source, .. } if source.transient)
     }
+}
+
+/// Why a codec gave up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The data ends before its format says so.
+    #[error("data is truncated")]
+    Truncated,
+    /// Something follows the last member or frame.
+    #[error("trailing garbage after the compressed data")]
+    Trailing,
+    /// The data breaks its format.
+    #[error("data is corrupt: {0}")]
+    Corrupt(String),
+    /// Reading the data would take more memory than is allowed.
+    #[error("data needs a window of more than {limit_bytes} bytes")]
+    Window {
+        /// Bytes allowed.
+        limit_bytes: u64,
+    },
+    /// More comes out than a [`crate::Guard`] allows.
+    #[error("data expands beyond all proportion: more than {allowed} bytes from {read}")]
+    Expands {
+        /// Compressed bytes read so far.
+        read: u64,
+        /// Decompressed bytes allowed for them.
+        allowed: u64,
+    },
+    /// The codec could not be set up or fed.
+    #[error("codec failed: {0}")]
+    Failed(String),
+    /// A thread to compress with could not be started.
+    #[error("no thread to compress with")]
+    Thread(#[source] io::Error),
 }
 
 /// A failure of the place that bytes come from.

@@ -3,7 +3,7 @@
 //! A [`Layer`] is a chain of [`Stage`]s. Chunks are pulled with [`Layer::next`], facts come with [`Layer::finish`]. The
 //! first stage always verifies digest and size ([`Layer::verified`] is the only way to make a layer from raw
 //! [`Chunks`]); a [`Transform`] wraps a layer into another one; [`Layer::measured`] fills in digest and size of what
-//! goes out. A [`Scope`] ends every wait on cancel, deadline or failure; a [`Report`] watches.
+//! goes out. [`Recompress`] changes the compression of a layer and [`CheckDiffId`] looks at its plain bytes without changing it. A [`Scope`] ends every wait on cancel, deadline or failure; a [`Report`] watches.
 //!
 //! What it refuses: bytes that are short, long or altered, and a `finish` before the end was read.
 //!
@@ -19,8 +19,14 @@
 //! ```
 
 mod chunks;
+mod codec;
+mod decode;
+mod diff_id;
+mod encode;
 mod error;
+mod guard;
 mod measure;
+mod recompress;
 mod report;
 mod scope;
 mod spool;
@@ -28,7 +34,11 @@ mod stage;
 mod verify;
 
 pub use chunks::{CHUNK, FileChunks, LayerRead, Once};
-pub use error::{LayerError, SourceError};
+pub use codec::{Codec, Compression, GzipLevel, LevelError, Workers, ZstdLevel};
+pub use diff_id::{CheckDiffId, FoundDiffId};
+pub use error::{CodecError, LayerError, SourceError};
+pub use guard::Guard;
+pub use recompress::Recompress;
 pub use report::{Event, Quiet, Report, TaskId, Watched};
 pub use scope::{Listener, Scope, Stopped};
 pub use spool::{Spool, SpoolWriter};

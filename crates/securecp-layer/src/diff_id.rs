@@ -1,0 +1,230 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use securecp_oci::{Algorithm, Descriptor, Digest, Hasher};
+
+use crate::decode::{Unpack, first_bytes};
+use crate::{CHUNK, Codec, Guard, Layer, LayerError, Scope, Stage, Transform};
+
+/// Where the diffID of a layer is put once its plain bytes have passed and its own digest was checked.
+#[derive(Debug, Clone, Default)]
+pub struct FoundDiffId(Arc<Mutex<Option<Digest>>>);
+
+impl FoundDiffId {
+    /// The digest of the plain bytes, if a layer has passed whole.
+    pub fn digest(&self) -> Option<Digest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, digest: Digest) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+    }
+}
+
+/// What is wanted of the plain bytes: a diffID to hold them to, a place to put theirs, or both.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    pub(crate) expected: Option<Digest>,
+    pub(crate) found: Option<FoundDiffId>,
+}
+
+impl Wish {
+    pub(crate) fn hasher(&self) -> Option<Hasher> {
+        let wanted = self.expected.is_some() || self.found.is_some();
+        let algorithm = self.expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        wanted.then(|| Hasher::new(algorithm))
+    }
+
+    /// Judges the hash of plain bytes that came from `layer`, which is verified by now.
+    pub(crate) fn judge(&self, layer: &Digest, hasher: Hasher) -> Result<(), LayerError> {
+        let found = hasher.finish();
+        match &self.expected {
+            Some(expected) if *expected != found => {
+                let (layer, expected) = (layer.clone(), expected.clone());
+                Err(LayerError::DiffId { layer, expected, found })
+            }
+            _ => {
+                if let Some(cell) = &self.found {
+                    cell.set(found);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Hashes plain bytes on their way to a compressor or a destination.
+pub(crate) struct Hashed<'a> {
+    inner: Box<dyn Stage + 'a>,
+    wish: Wish,
+    hasher: Hasher,
+}
+
+impl<'a> Hashed<'a> {
+    pub(crate) fn wrap(inner: Box<dyn Stage + 'a>, wish: Wish) -> Box<dyn Stage + 'a> {
+        match wish.hasher() {
+            Some(hasher) => Box::new(Self { inner, wish, hasher }),
+            None => inner,
+        }
+    }
+}
+
+impl Stage for Hashed<'_> {
+    fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
+        let next = self.inner.next()?;
+        if let Some(chunk) = &next {
+            self.hasher.update(chunk);
+        }
+        Ok(next)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
+        let descriptor = self.inner.finish()?;
+        self.wish.judge(&descriptor.digest, self.hasher)?;
+        Ok(descriptor)
+    }
+}
+
+/// Passes a layer through unchanged, in whatever format, and holds its decompressed bytes to a diffID.
+///
+/// A mismatch is an error of `finish`, before anything is committed.
+#[derive(Debug, Clone, Default)]
+pub struct CheckDiffId {
+    wish: Wish,
+    guard: Guard,
+    scope: Scope,
+}
+
+impl CheckDiffId {
+    /// Neither expects nor records anything yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Holds the plain bytes to `diff_id`.
+    #[must_use]
+    pub fn expect(mut self, diff_id: Digest) -> Self {
+        self.wish.expected = Some(diff_id);
+        self
+    }
+
+    /// Puts the diffID found into `cell`.
+    #[must_use]
+    pub fn record(mut self, cell: FoundDiffId) -> Self {
+        self.wish.found = Some(cell);
+        self
+    }
+
+    /// Bounds decompression by `guard`.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// Ends with `scope`.
+    #[must_use]
+    pub fn scoped(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+}
+
+impl Transform for CheckDiffId {
+    fn wrap<'a>(&'a self, layer: Layer<'a>) -> Result<Layer<'a>, LayerError> {
+        let Some(hasher) = self.wish.hasher() else { return Ok(layer) };
+        let side = Side { unpack: None, hasher, scratch: Vec::new() };
+        let body =
+            Checked { inner: layer.body, settings: self, side, drained: false, ended: false };
+        Ok(Layer { known: layer.known, body: Box::new(body) })
+    }
+}
+
+/// Decompresses beside the way and hashes what comes out.
+struct Side {
+    unpack: Option<Unpack>,
+    hasher: Hasher,
+    scratch: Vec<u8>,
+}
+
+impl Side {
+    fn take(&mut self, mut chunk: Bytes, settings: &CheckDiffId) -> Result<(), LayerError> {
+        let unpack = match &mut self.unpack {
+            Some(unpack) => unpack,
+            None => {
+                let fresh = Unpack::new(Codec::detect(&chunk), settings.guard)?;
+                self.unpack.insert(fresh)
+            }
+        };
+        if unpack.is_plain() {
+            self.hasher.update(&chunk);
+            return Ok(());
+        }
+        self.scratch.reserve_exact(CHUNK);
+        loop {
+            settings.scope.check()?;
+            self.scratch.clear();
+            unpack.feed(&mut chunk, &mut self.scratch)?;
+            self.hasher.update(&self.scratch);
+            if self.scratch.len() < self.scratch.capacity() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), LayerError> {
+        self.unpack.as_mut().map_or(Ok(()), Unpack::end)
+    }
+}
+
+struct Checked<'a> {
+    inner: Box<dyn Stage + 'a>,
+    settings: &'a CheckDiffId,
+    side: Side,
+    drained: bool,
+    ended: bool,
+}
+
+impl Checked<'_> {
+    fn pull(&mut self) -> Result<Option<Bytes>, LayerError> {
+        if self.side.unpack.is_some() {
+            return if self.drained { Ok(None) } else { self.inner.next() };
+        }
+        let (first, drained) = first_bytes(self.inner.as_mut())?;
+        self.drained = drained;
+        Ok(Some(first).filter(|first| !first.is_empty()))
+    }
+}
+
+impl Stage for Checked<'_> {
+    fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let next = self.pull()?;
+        match &next {
+            Some(chunk) => self.side.take(chunk.clone(), self.settings)?,
+            None => {
+                self.side.end()?;
+                self.ended = true;
+            }
+        }
+        Ok(next)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
+        if !self.ended {
+            return Err(LayerError::FinishedEarly);
+        }
+        let descriptor = self.inner.finish()?;
+        self.settings.wish.judge(&descriptor.digest, self.side.hasher)?;
+        Ok(descriptor)
+    }
+}
+
+impl fmt::Debug for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

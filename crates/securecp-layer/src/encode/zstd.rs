@@ -1,0 +1,83 @@
+use bytes::{Buf, Bytes};
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
+use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
+
+use super::Encode;
+use crate::{CHUNK, CodecError, Workers, ZstdLevel};
+
+/// One Zstandard frame (RFC 8878) written by the library's own worker threads.
+///
+/// The multi-threaded mode is used with one worker as well: it cuts the input into jobs of fixed size, so the bytes
+/// do not depend on the number of workers, while the single-threaded mode gives other bytes.
+pub(super) struct ZstdFrame {
+    context: CCtx<'static>,
+    out: Vec<u8>,
+    ended: bool,
+}
+
+impl ZstdFrame {
+    pub(super) fn new(level: ZstdLevel, workers: Workers) -> Result<Self, CodecError> {
+        let memory = || CodecError::Failed("out of memory".to_owned());
+        let mut context = CCtx::try_create().ok_or_else(memory)?;
+        let mut parameters = vec![
+            CParameter::CompressionLevel(i32::from(level.number())),
+            CParameter::NbWorkers(u32::try_from(workers.count()).unwrap_or(1)),
+            CParameter::JobSize(JOB_BYTES),
+            CParameter::ChecksumFlag(true),
+        ];
+        if level.number() >= FIRST_ULTRA_LEVEL {
+            parameters.push(CParameter::WindowLog(WINDOW_LOG));
+        }
+        for parameter in parameters {
+            context.set_parameter(parameter).map_err(failure)?;
+        }
+        Ok(Self { context, out: Vec::with_capacity(CHUNK), ended: false })
+    }
+
+    fn step(&mut self, plain: &[u8], directive: Directive) -> Result<(usize, usize), CodecError> {
+        let mut source = InBuffer::around(plain);
+        let start = self.out.len();
+        let mut target = OutBuffer::around_pos(&mut self.out, start);
+        let left = self.context.compress_stream2(&mut target, &mut source, directive);
+        Ok((source.pos(), left.map_err(failure)?))
+    }
+
+    fn full(&mut self) -> Option<Bytes> {
+        let full = self.out.len() == self.out.capacity();
+        full.then(|| std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK)).into())
+    }
+}
+
+impl Encode for ZstdFrame {
+    fn write(&mut self, plain: &mut Bytes) -> Result<Option<Bytes>, CodecError> {
+        while !plain.is_empty() {
+            let (used, _) = self.step(plain, Directive::ZSTD_e_continue)?;
+            plain.advance(used);
+            if let Some(out) = self.full() {
+                return Ok(Some(out));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Never hands plain bytes over together with the end: a frame whose size is known at once is cut differently.
+    fn end(&mut self) -> Result<Option<Bytes>, CodecError> {
+        while !self.ended {
+            let (_, left) = self.step(&[], Directive::ZSTD_e_end)?;
+            self.ended = left == 0;
+            if let Some(out) = self.full() {
+                return Ok(Some(out));
+            }
+        }
+        Ok(Some(std::mem::take(&mut self.out)).filter(|out| !out.is_empty()).map(Bytes::from))
+    }
+}
+
+/// Part of what decides the bytes: changing it changes every digest.
+const JOB_BYTES: u32 = 1 << 20;
+const FIRST_ULTRA_LEVEL: u8 = 20;
+const WINDOW_LOG: u32 = 23;
+
+fn failure(code: usize) -> CodecError {
+    CodecError::Failed(get_error_name(code).to_owned())
+}
