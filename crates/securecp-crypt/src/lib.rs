@@ -1,1 +1,42 @@
-//! ocicrypt-compatible layer encryption and key wrapping; pure.
+//! Layer encryption as ocicrypt defines it, and the wrapping of layer keys; pure: opens no file and no socket, but for
+//! the private unnamed file of `securecp-layer`'s spool.
+//!
+//! [`Recipients`] wrap the key of every layer that [`Encrypt`] encrypts. [`Keys`] unlock a layer's descriptor into an
+//! [`Unlocked`], which turns ciphertext into plaintext in two passes: [`Unlocked::authenticate`] checks digest and MAC
+//! of the whole layer, [`Authenticated::layer`] decrypts. There is no way to plaintext of unchecked bytes but
+//! [`Unlocked::in_private`], for destinations that keep them to themselves until the check has passed.
+//!
+//! What it refuses: encryption annotations without the `+encrypted` media type and the reverse, nonces outside the
+//! wrapped options, keys, nonces and MACs of another length, other ciphers, altered ciphertext, ciphertext of another
+//! layer than the one unlocked.
+//!
+//! ```
+//! use securecp_crypt::{Envelope, encrypted_type};
+//! use securecp_oci::{Algorithm, Descriptor, Digest, MediaType};
+//! let layer = Descriptor::new(MediaType::OCI_LAYER, Digest::of(Algorithm::Sha256, b""), 0);
+//! assert!(Envelope::of(&layer)?.is_none());
+//! assert!(encrypted_type(&layer.media_type)?.is_encrypted());
+//! # Ok::<(), securecp_crypt::CryptError>(())
+//! ```
+
+mod cipher;
+mod decrypt;
+mod encrypt;
+mod envelope;
+mod error;
+mod keyfile;
+mod media;
+mod options;
+mod scheme;
+mod secret;
+mod wrapper;
+
+pub use decrypt::{Authenticated, Decrypt, DecryptInPrivate, PrivateStaging, Unlocked};
+pub use encrypt::Encrypt;
+pub use envelope::{Envelope, Item};
+pub use error::CryptError;
+pub use keyfile::KeyFileError;
+pub use media::encrypted_type;
+pub use scheme::Scheme;
+pub use secret::Secret;
+pub use wrapper::{Budget, KeyUnwrapper, KeyWrapper, Keys, Recipient, Recipients, Unwrapped};

@@ -1,0 +1,111 @@
+//! AES-256-CTR and HMAC-SHA-256 (NIST SP 800-38A, RFC 2104) in OpenSSL, which wipes its contexts when they are freed.
+
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::CipherCtx;
+use openssl::md::Md;
+use openssl::md_ctx::MdCtx;
+use openssl::pkey::PKey;
+use subtle::ConstantTimeEq;
+
+use crate::CryptError;
+
+/// Bytes given to the cipher at once: it counts in `int`.
+const PIECE: usize = 1 << 20;
+
+/// The key stream of one layer; encrypting and decrypting are the same.
+pub(crate) struct Ctr(CipherCtx);
+
+impl Ctr {
+    pub(crate) fn new(key: &[u8; 32], nonce: &[u8; 16]) -> Result<Self, CryptError> {
+        let start = || {
+            let mut context = CipherCtx::new()?;
+            context.encrypt_init(Some(Cipher::aes_256_ctr()), Some(key), Some(nonce))?;
+            Ok(Self(context))
+        };
+        start().map_err(|_: openssl::error::ErrorStack| CryptError::Library("AES-256-CTR"))
+    }
+
+    pub(crate) fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptError> {
+        for piece in data.chunks_mut(PIECE) {
+            let length = piece.len();
+            let done = self.0.cipher_update_inplace(piece, length);
+            done.ok().filter(|n| *n == length).ok_or(CryptError::Library("AES-256-CTR"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The MAC of one layer's ciphertext.
+pub(crate) struct Mac(MdCtx);
+
+impl Mac {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, CryptError> {
+        let start = || {
+            let key = PKey::hmac(key)?;
+            let mut context = MdCtx::new()?;
+            context.digest_sign_init(Some(Md::sha256()), &key)?;
+            Ok(Self(context))
+        };
+        start().map_err(failed)
+    }
+
+    pub(crate) fn update(&mut self, data: &[u8]) -> Result<(), CryptError> {
+        self.0.digest_sign_update(data).map_err(failed)
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<[u8; 32], CryptError> {
+        let mut tag = [0; 32];
+        self.0.digest_sign_final(Some(&mut tag)).map_err(failed)?;
+        Ok(tag)
+    }
+
+    /// Compares in constant time.
+    pub(crate) fn verify(&mut self, expected: &[u8; 32]) -> Result<bool, CryptError> {
+        Ok(self.finish()?.ct_eq(expected).into())
+    }
+}
+
+fn failed(_: openssl::error::ErrorStack) -> CryptError {
+    CryptError::Library("HMAC-SHA-256")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NIST SP 800-38A, F.5.5 CTR-AES256.Encrypt.
+    #[test]
+    fn encrypts_the_published_vector_in_pieces_of_any_size() {
+        let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+        let nonce = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
+        let plain = hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51");
+        let expected = hex("601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5");
+        for piece in [1, 7, 16, 32] {
+            let mut ctr = Ctr::new(&key[..].try_into().unwrap(), &nonce[..].try_into().unwrap());
+            let mut data = plain.clone();
+            for part in data.chunks_mut(piece) {
+                ctr.as_mut().unwrap().apply(part).unwrap();
+            }
+            assert_eq!(data, expected);
+        }
+    }
+
+    #[test]
+    fn macs_as_another_implementation_does() {
+        let key = [3; 32];
+        let mut mac = Mac::new(&key).unwrap();
+        mac.update(b"some ").unwrap();
+        mac.update(b"data").unwrap();
+        let ring_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
+        let expected = ring::hmac::sign(&ring_key, b"some data");
+        assert_eq!(mac.finish().unwrap(), expected.as_ref());
+        let mut again = Mac::new(&key).unwrap();
+        assert!(!again.verify(&[0; 32]).unwrap());
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len() / 2)
+            .map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).unwrap())
+            .collect()
+    }
+}

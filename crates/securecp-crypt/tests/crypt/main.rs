@@ -1,0 +1,6 @@
+//! Layer encryption through the public doors of the crate: the format, the key wrappers, what the reference made.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod layers;
