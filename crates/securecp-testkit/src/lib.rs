@@ -1,1 +1,3 @@
-//! development only: fixtures, fault proxy, registry simulators.
+//! Development only: fixtures, fault proxy, registry simulators.
+
+pub mod http;
