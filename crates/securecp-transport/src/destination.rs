@@ -1,5 +1,7 @@
 use securecp_layer::{Layer, LayerError, Scope};
-use securecp_oci::{Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag};
+use securecp_oci::{
+    Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
+};
 
 use crate::TransportError;
 

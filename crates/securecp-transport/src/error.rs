@@ -2,7 +2,8 @@ use std::io;
 use std::path::PathBuf;
 
 use securecp_layer::{LayerError, Stopped};
-use securecp_oci::{ManifestError, ReferenceError};
+use securecp_oci::json::JsonError;
+use securecp_oci::{ManifestError, ReferenceError, SignatureError};
 
 /// Why a source could not be read or a destination not be written. The engine adds the side.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,22 @@ pub enum TransportError {
         subject: String,
         /// Why.
         source: ManifestError,
+    },
+    /// A document of the transport itself (not a manifest) cannot be read.
+    #[error("reading {path}")]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: JsonError,
+    },
+    /// A stored signature cannot be read.
+    #[error("reading {path}")]
+    Signature {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: SignatureError,
     },
     /// A blob's bytes are not what they should be, or their source failed.
     #[error(transparent)]

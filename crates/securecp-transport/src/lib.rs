@@ -8,12 +8,20 @@
 //! What it refuses: sources whose bytes are not what their digests say, destinations that hold something else than an
 //! image, names that a transport cannot take.
 //!
-//! Start at [`Source`] and [`Destination`].
+//! Start at [`open_source`] and [`open_destination`].
 
 mod destination;
+mod dir;
 mod error;
+mod files;
+mod folder;
+mod oci;
+mod open;
+mod path;
 mod source;
+mod staged;
 
 pub use destination::{Accepts, BlobPut, Destination, Place, Writing};
 pub use error::TransportError;
+pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};
 pub use source::{Source, SourceTraits};

@@ -34,13 +34,21 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// It does not exist, cannot be read, or is not what `descriptor` says.
-    fn manifest(&self, descriptor: &Descriptor, scope: &Scope) -> Result<RawManifest, TransportError>;
+    fn manifest(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<RawManifest, TransportError>;
 
     /// A blob, held to the digest and size of `descriptor`. May be called again for a retry.
     ///
     /// # Errors
     /// It does not exist or cannot be opened.
-    fn blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<Layer<'static>, TransportError>;
+    fn blob(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Layer<'static>, TransportError>;
 
     /// The signatures stored for `manifest`; an empty list is a definite "there are none".
     ///

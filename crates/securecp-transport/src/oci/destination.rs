@@ -1,0 +1,223 @@
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use securecp_layer::Scope;
+use securecp_oci::{Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag};
+use tempfile::TempDir;
+
+use super::index::LayoutIndex;
+use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
+use super::lock::Lock;
+use super::writing::{Building, OciWriting};
+use super::{LayoutName, Selection};
+use crate::folder::{Folder, check_writable, holds};
+use crate::path::Resolved;
+use crate::staged::{STAGING_PREFIX, Staged};
+use crate::{Accepts, Destination, DestinationOptions, TransportError, Writing};
+
+/// An OCI layout to be written or extended.
+///
+/// Blobs go straight into a layout that is there already: nothing refers to them until `index.json` does. A layout
+/// that is not there yet is built beside its place and appears with one rename.
+#[derive(Debug)]
+pub(crate) struct OciDestination {
+    pub(super) name: String,
+    pub(super) path: Resolved,
+    pub(super) image: Option<String>,
+    pub(super) shared_blobs: Option<PathBuf>,
+    /// Keeps blobs that were found there from being deleted before the image that needs them is entered.
+    held: Mutex<Option<Lock>>,
+}
+
+/// What stands at the place of a destination.
+pub(super) enum Present {
+    Nothing,
+    /// A folder without anything but, perhaps, blobs: no image is lost if one is put there.
+    Unused,
+    Layout(Folder),
+}
+
+impl OciDestination {
+    /// Takes the name; the place is looked at later.
+    pub(crate) fn new(
+        name: &ImageName,
+        options: &DestinationOptions,
+    ) -> Result<Self, TransportError> {
+        let (path, image) = LayoutName::parse_destination(name)?;
+        Ok(Self {
+            name: name.to_string(),
+            path: Resolved::new(name, &path)?,
+            image,
+            shared_blobs: options.shared_blob_dir.clone(),
+            held: Mutex::new(None),
+        })
+    }
+
+    /// Looks at the place and refuses what is neither a layout nor an empty folder.
+    pub(super) fn present(&self) -> Result<Present, TransportError> {
+        let path = self.path.as_path();
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Present::Nothing),
+            Err(source) => {
+                return Err(TransportError::Io {
+                    operation: "examining",
+                    path: path.into(),
+                    source,
+                });
+            }
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(refused(path, "it is not a folder")),
+        }
+        let folder = Folder::open(path)?;
+        if check_layout(&folder)? {
+            return Ok(Present::Layout(folder));
+        }
+        let odd = |name: &str, _| name != BLOBS && !name.starts_with(STAGING_PREFIX);
+        match folder.find_entry(odd)? {
+            None => Ok(Present::Unused),
+            Some(entry) => {
+                let entry = securecp_oci::Escaped::new(&entry).limit(100).to_string();
+                Err(refused(path, &format!("it holds {entry:?} but no {OCI_LAYOUT} file")))
+            }
+        }
+    }
+
+    /// The folder in which a blob's `ALG/HEX` would be now.
+    fn blobs(&self) -> Result<Option<Folder>, TransportError> {
+        if let Some(shared) = &self.shared_blobs {
+            return Folder::open_if_there(shared);
+        }
+        match self.present()? {
+            Present::Layout(layout) => Folder::open_if_there(&layout.path().join(BLOBS)),
+            Present::Nothing | Present::Unused => Ok(None),
+        }
+    }
+
+    pub(super) fn hold(&self, blobs: &Folder, scope: &Scope) -> Result<(), TransportError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = Some(Lock::shared(blobs, scope)?);
+        }
+        Ok(())
+    }
+
+    /// Where temporary files will be.
+    fn staging_place(&self) -> &Path {
+        match (&self.shared_blobs, self.path.as_path()) {
+            (Some(shared), _) => shared,
+            (None, path) if path.is_dir() => path,
+            (None, _) => self.path.parent(),
+        }
+    }
+
+    fn building(&self) -> Result<Building, TransportError> {
+        match self.present()? {
+            Present::Layout(layout) => Ok(Building::InPlace(layout)),
+            Present::Unused => temporary_in(self.path.as_path()).map(Building::Aside),
+            Present::Nothing => temporary_in(self.path.parent()).map(Building::Aside),
+        }
+    }
+}
+
+fn temporary_in(place: &Path) -> Result<TempDir, TransportError> {
+    let made = tempfile::Builder::new()
+        .prefix(STAGING_PREFIX)
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(place);
+    made.map_err(|source| TransportError::Io {
+        operation: "creating a folder in",
+        path: place.to_owned(),
+        source,
+    })
+}
+
+fn refused(path: &Path, found: &str) -> TransportError {
+    TransportError::Place {
+        path: path.to_owned(),
+        problem: format!(
+            "not an OCI image layout: {found}; expected nothing, an empty folder or a layout"
+        ),
+    }
+}
+
+impl Destination for OciDestination {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn reference(&self) -> Option<&Reference> {
+        None
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts {
+            manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
+            indexes: true,
+            simple_signatures: false,
+            sigstore_signatures: false,
+            keeps_urls: true,
+            parallel: true,
+            private_staging: Staged::is_unnamed_in(self.staging_place()),
+        }
+    }
+
+    fn check(&self, scope: &Scope) -> Result<(), TransportError> {
+        scope.check()?;
+        if let Some(shared) = &self.shared_blobs {
+            check_writable(shared)?;
+        }
+        match self.present()? {
+            Present::Nothing => check_writable(self.path.parent()),
+            Present::Unused => check_writable(self.path.as_path()),
+            Present::Layout(layout) => {
+                // An index that cannot be extended is known before the blobs are sent.
+                LayoutIndex::read(&layout)?;
+                check_writable(layout.path())
+            }
+        }
+    }
+
+    /// A blob counts as there when a file of its size has its name: its bytes were verified when they were written,
+    /// and are again whenever they are read.
+    fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
+        scope.check()?;
+        let Some(blobs) = self.blobs()? else { return Ok(false) };
+        self.hold(&blobs, scope)?;
+        Ok(blobs.size_of(&blob_name(&descriptor.digest))? == Some(descriptor.size))
+    }
+
+    fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {
+        scope.check()?;
+        let Some(blobs) = self.blobs()? else { return Ok(false) };
+        self.hold(&blobs, scope)?;
+        holds(&blobs, &blob_name(manifest.digest()), manifest.bytes())
+    }
+
+    fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
+        scope.check()?;
+        let Present::Layout(layout) = self.present()? else { return Ok(None) };
+        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
+        let selection = match (tag.map(Tag::as_str), &self.image) {
+            (Some(tag), _) => Selection::Named(tag.to_owned()),
+            (None, Some(image)) => Selection::Named(image.clone()),
+            (None, None) => Selection::Only,
+        };
+        Ok(index.select(&selection, &layout).ok().map(|entry| entry.digest.clone()))
+    }
+
+    fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
+        self.check(scope)?;
+        let building = self.building()?;
+        let layout = Folder::open(building.path())?;
+        let own_blobs = layout.make(BLOBS)?;
+        let blobs = match &self.shared_blobs {
+            Some(shared) => Folder::open(shared)?,
+            None => own_blobs,
+        };
+        self.hold(&blobs, scope)?;
+        Ok(Box::new(OciWriting::new(self, building, blobs)))
+    }
+}

@@ -1,0 +1,246 @@
+use std::path::Path;
+
+use bytes::Bytes;
+use securecp_oci::{Declared, Descriptor, Document, Index, MediaType, RawManifest};
+use serde_json::{Map, Value, json};
+
+use super::Selection;
+use super::layout::INDEX;
+use crate::TransportError;
+use crate::files::{self, Files};
+
+/// The annotation that names an image of a layout.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An `index.json`, read strictly.
+#[derive(Debug, Clone)]
+pub(crate) struct LayoutIndex {
+    raw: RawManifest,
+}
+
+impl LayoutIndex {
+    /// Reads `index.json`, if it is there.
+    pub(crate) fn read(files: &dyn Files) -> Result<Option<Self>, TransportError> {
+        let bytes = files::read(files, INDEX, securecp_oci::MANIFEST_LIMIT)?;
+        bytes.map(|bytes| Self::parse(bytes, files.place())).transpose()
+    }
+
+    fn parse(bytes: Bytes, place: &Path) -> Result<Self, TransportError> {
+        let media_type = MediaType::OCI_INDEX;
+        let declared = Declared { media_type: Some(media_type.as_str()), ..Declared::default() };
+        let raw = RawManifest::read(bytes, declared);
+        Ok(Self { raw: raw.map_err(|source| unreadable(place, source))? })
+    }
+
+    /// An index without entries, with the members in the order of the reference.
+    pub(crate) fn empty(place: &Path) -> Result<Self, TransportError> {
+        let text = json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::OCI_INDEX.as_str(),
+            "manifests": [],
+        });
+        Self::parse(Bytes::from(text.to_string()), place)
+    }
+
+    /// The exact bytes.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        self.raw.bytes()
+    }
+
+    /// The entries, in order.
+    pub(crate) fn entries(&self) -> &[Descriptor] {
+        self.raw.index().map(|index: &Index| index.manifests.as_slice()).unwrap_or_default()
+    }
+
+    /// The entry that a name means.
+    pub(crate) fn select(
+        &self,
+        selection: &Selection,
+        files: &dyn Files,
+    ) -> Result<&Descriptor, TransportError> {
+        match selection {
+            Selection::Named(image) => self.named(image, files),
+            Selection::Position(position) => self.entries().get(*position).ok_or_else(|| {
+                let count = self.entries().len();
+                wrong(files, format!("expected an image at @{position}, found only {count} images"))
+            }),
+            Selection::Only => self.only(files),
+        }
+    }
+
+    /// The first manifest of that name, whatever else bears it.
+    fn named(&self, image: &str, files: &dyn Files) -> Result<&Descriptor, TransportError> {
+        let named = || self.entries().iter().filter(|entry| ref_name(entry) == Some(image));
+        if let Some(found) = named().find(|entry| entry.media_type.manifest_kind().is_some()) {
+            return Ok(found);
+        }
+        match named().next() {
+            None => Err(files::not_found(files, &format!("image {image}"))),
+            Some(other) => Err(wrong(
+                files,
+                format!(
+                    "image {image} has media type {}, which is no manifest's",
+                    other.media_type
+                ),
+            )),
+        }
+    }
+
+    fn only(&self, files: &dyn Files) -> Result<&Descriptor, TransportError> {
+        match self.entries() {
+            [one] => Ok(one),
+            [] => Err(files::not_found(files, "image")),
+            more => Err(wrong(
+                files,
+                format!("more than one image in oci ({}), choose one by name or @N", more.len()),
+            )),
+        }
+    }
+
+    /// This index with `descriptor` entered under `image`, by the rule of the reference: an older entry of that name
+    /// loses the name and stays; an entry without a name for the same digest is replaced; otherwise the new one comes
+    /// last. Everything else in the document stays as it is.
+    pub(crate) fn with(
+        &self,
+        descriptor: &Descriptor,
+        image: Option<&str>,
+        place: &Path,
+    ) -> Result<Self, TransportError> {
+        self.edited(place, |entries| {
+            if let Some(image) = image {
+                take_name(entries, image);
+            }
+            let digest = descriptor.digest.to_string();
+            let same = |entry: &Value| {
+                entry_name(entry).is_none()
+                    && entry.get("digest").and_then(Value::as_str) == Some(&digest)
+            };
+            let new = new_entry(descriptor, image);
+            match entries.iter_mut().find(|entry| same(entry)) {
+                Some(entry) => *entry = new,
+                None => entries.push(new),
+            }
+        })
+    }
+
+    fn edited(
+        &self,
+        place: &Path,
+        edit: impl FnOnce(&mut Vec<Value>),
+    ) -> Result<Self, TransportError> {
+        let failed = |source| unreadable(place, source);
+        let mut document = Document::of(&self.raw).map_err(failed)?;
+        let mut entries =
+            document.value("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
+        edit(&mut entries);
+        document.set("manifests", Value::Array(entries));
+        Ok(Self { raw: document.seal(&MediaType::OCI_INDEX).map_err(failed)? })
+    }
+}
+
+/// The name of an entry, if it has one.
+pub(crate) fn ref_name(entry: &Descriptor) -> Option<&str> {
+    entry.annotations.get(REF_NAME).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+fn entry_name(entry: &Value) -> Option<&str> {
+    let name = entry.get("annotations").and_then(|a| a.get(REF_NAME)).and_then(Value::as_str);
+    name.filter(|name| !name.is_empty())
+}
+
+/// Takes the name from the first entry that bears it; annotations that are then empty go.
+fn take_name(entries: &mut [Value], image: &str) {
+    let Some(entry) = entries.iter_mut().find(|entry| entry_name(entry) == Some(image)) else {
+        return;
+    };
+    let Some(entry) = entry.as_object_mut() else { return };
+    let annotations = entry.get_mut("annotations").and_then(Value::as_object_mut);
+    let empty = annotations.is_some_and(|annotations| {
+        annotations.shift_remove(REF_NAME);
+        annotations.is_empty()
+    });
+    if empty {
+        entry.shift_remove("annotations");
+    }
+}
+
+/// Type, digest, size and name: the reference enters nothing else.
+fn new_entry(descriptor: &Descriptor, image: Option<&str>) -> Value {
+    let mut entry = Map::new();
+    entry.insert("mediaType".to_owned(), descriptor.media_type.as_str().into());
+    entry.insert("digest".to_owned(), descriptor.digest.to_string().into());
+    entry.insert("size".to_owned(), descriptor.size.into());
+    if let Some(image) = image {
+        entry.insert("annotations".to_owned(), json!({ REF_NAME: image }));
+    }
+    Value::Object(entry)
+}
+
+fn unreadable(place: &Path, source: securecp_oci::ManifestError) -> TransportError {
+    TransportError::Manifest { subject: place.join(INDEX).display().to_string(), source }
+}
+
+fn wrong(files: &dyn Files, problem: String) -> TransportError {
+    TransportError::Place { path: files.place().to_owned(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use securecp_oci::{Algorithm, Digest};
+
+    fn descriptor(content: &str) -> Descriptor {
+        let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
+        Descriptor::new(MediaType::OCI_MANIFEST, digest, content.len() as u64)
+    }
+
+    fn text(index: &LayoutIndex) -> &str {
+        std::str::from_utf8(index.bytes()).unwrap()
+    }
+
+    fn add(index: &LayoutIndex, content: &str, image: Option<&str>) -> LayoutIndex {
+        index.with(&descriptor(content), image, Path::new("x")).unwrap()
+    }
+
+    #[test]
+    fn writes_the_bytes_of_the_reference() {
+        let index = add(&LayoutIndex::empty(Path::new("x")).unwrap(), "one", Some("v1"));
+        let digest = descriptor("one").digest;
+        assert_eq!(
+            text(&index),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":3,"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}]}}"#
+            )
+        );
+        assert_eq!(
+            text(&add(&index, "one", Some("v1"))),
+            text(&index),
+            "a repeated copy changes nothing"
+        );
+    }
+
+    #[test]
+    fn takes_the_name_and_keeps_the_older_entry() {
+        let start = LayoutIndex::empty(Path::new("x")).unwrap();
+        let index = add(&add(&start, "one", Some("v1")), "two", Some("v1"));
+        let names: Vec<_> = index.entries().iter().map(ref_name).collect();
+        assert_eq!(names, [None, Some("v1")]);
+        assert!(!text(&index).contains(r#""annotations":{}"#));
+        let again = add(&index, "one", Some("v2"));
+        let names: Vec<_> = again.entries().iter().map(ref_name).collect();
+        assert_eq!(names, [Some("v2"), Some("v1")], "the nameless entry is used again");
+        assert_eq!(add(&again, "one", None).entries().len(), 3);
+    }
+
+    #[test]
+    fn keeps_what_it_does_not_know() {
+        let entry = json!({"size":3,"digest":descriptor("one").digest.to_string(),"mediaType":"m",
+            "annotations":{"b":"1",(REF_NAME):"v1","a":"2"},"x":[1]});
+        let before = format!(r#"{{"z":{{"y":1}},"manifests":[{entry}],"schemaVersion":2}}"#);
+        let index = LayoutIndex::parse(Bytes::from(before), Path::new("x")).unwrap();
+        let after = text(&add(&index, "two", Some("v1"))).to_owned();
+        assert!(after.starts_with(r#"{"z":{"y":1},"manifests":[{"size":3,"#), "{after}");
+        assert!(after.contains(r#""annotations":{"b":"1","a":"2"},"x":[1]}"#), "{after}");
+        assert!(after.ends_with(r#"],"schemaVersion":2}"#), "{after}");
+    }
+}

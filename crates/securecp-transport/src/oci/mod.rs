@@ -1,0 +1,14 @@
+//! `oci:PATH[:REF|:@N]`, the OCI image layout: many images in one folder, blobs shared.
+
+mod destination;
+mod index;
+mod layout;
+mod lock;
+mod name;
+mod source;
+mod writing;
+
+pub(crate) use destination::OciDestination;
+pub(crate) use index::LayoutIndex;
+pub(crate) use name::{LayoutName, Selection};
+pub(crate) use source::OciSource;

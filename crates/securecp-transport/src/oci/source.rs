@@ -1,0 +1,148 @@
+use std::sync::OnceLock;
+
+use securecp_layer::{Layer, Scope};
+use securecp_oci::{Descriptor, ImageIdentity, ImageName, RawManifest, Repository, Signature};
+
+use super::layout::{BLOBS, blob_name, check_layout};
+use super::{LayoutIndex, LayoutName, Selection};
+use crate::files::{self, Files};
+use crate::folder::Folder;
+use crate::path::Resolved;
+use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
+
+/// An image read from an OCI layout, in a folder or an archive.
+pub(crate) struct OciSource {
+    name: String,
+    identity: ImageIdentity,
+    selection: Selection,
+    layout: Box<dyn Files>,
+    /// Where `ALG/HEX` is, when it is not below the layout's own `blobs`.
+    shared_blobs: Option<Folder>,
+    root: OnceLock<RawManifest>,
+}
+
+impl OciSource {
+    /// Opens the layout in a folder; the image is read later.
+    pub(crate) fn open(name: &ImageName, options: &SourceOptions) -> Result<Self, TransportError> {
+        let LayoutName { path, selection } = LayoutName::parse(name)?;
+        let path = Resolved::new(name, &path)?;
+        let layout = Folder::open_if_there(path.as_path())?.ok_or_else(|| {
+            let (subject, place) = (name.to_string(), path.parent().display().to_string());
+            TransportError::NotFound { subject, place }
+        })?;
+        let shared_blobs = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
+        Ok(Self {
+            name: name.to_string(),
+            identity: path.identity(name.transport),
+            selection,
+            layout: Box::new(layout),
+            shared_blobs,
+            root: OnceLock::new(),
+        })
+    }
+
+    fn blobs(&self, digest: &securecp_oci::Digest) -> (&dyn Files, String) {
+        match &self.shared_blobs {
+            Some(folder) => (folder, blob_name(digest)),
+            None => (self.layout.as_ref(), format!("{BLOBS}/{}", blob_name(digest))),
+        }
+    }
+
+    fn read_manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, TransportError> {
+        let (files, name) = self.blobs(&descriptor.digest);
+        files::read_manifest(files, &name, descriptor.into())
+    }
+
+    fn read_root(&self) -> Result<RawManifest, TransportError> {
+        let layout = self.layout.as_ref();
+        let index = read_layout(layout)?;
+        let entry = index.select(&self.selection, layout)?;
+        let kind = entry.media_type.manifest_kind();
+        if kind.is_none() && !entry.media_type.as_str().is_empty() {
+            return Err(TransportError::Place {
+                path: layout.place().to_owned(),
+                problem: format!(
+                    "{} has media type {}, which is no manifest's",
+                    entry.digest, entry.media_type
+                ),
+            });
+        }
+        self.read_manifest(entry)
+    }
+}
+
+/// The index of a layout whose version is known.
+pub(crate) fn read_layout(files: &dyn Files) -> Result<LayoutIndex, TransportError> {
+    let index = LayoutIndex::read(files)?;
+    match (check_layout(files)?, index) {
+        (true, Some(index)) => Ok(index),
+        (true, None) => Err(files::not_found(files, "index.json")),
+        (false, None) => Err(files::not_found(files, "OCI image layout")),
+        (false, Some(_)) => Err(TransportError::Place {
+            path: files.place().to_owned(),
+            problem: "expected an OCI image layout, found no oci-layout file".to_owned(),
+        }),
+    }
+}
+
+impl std::fmt::Debug for OciSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OciSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Source for OciSource {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn identity(&self) -> &ImageIdentity {
+        &self.identity
+    }
+
+    fn traits(&self) -> SourceTraits {
+        SourceTraits { parallel: true }
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
+
+    fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
+        scope.check()?;
+        if let Some(root) = self.root.get() {
+            return Ok(root.clone());
+        }
+        let root = self.read_root()?;
+        Ok(self.root.get_or_init(|| root).clone())
+    }
+
+    fn manifest(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<RawManifest, TransportError> {
+        scope.check()?;
+        self.read_manifest(descriptor)
+    }
+
+    fn blob(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Layer<'static>, TransportError> {
+        let (files, name) = self.blobs(&descriptor.digest);
+        files::open_blob(files, &name, descriptor, scope)
+    }
+
+    /// A layout has no place for signatures, so there are none.
+    fn signatures(
+        &self,
+        _: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<Vec<Signature>, TransportError> {
+        scope.check()?;
+        Ok(Vec::new())
+    }
+}

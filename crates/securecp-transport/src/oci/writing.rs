@@ -1,0 +1,236 @@
+use std::path::Path;
+
+use rustix::io::Errno;
+use securecp_layer::Scope;
+use securecp_oci::{Algorithm, Descriptor, RawManifest, Signature, Tag};
+use tempfile::TempDir;
+
+use super::destination::{OciDestination, Present};
+use super::index::LayoutIndex;
+use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
+use super::lock::Lock;
+use crate::folder::{Folder, holds, io_error};
+use crate::staged::{Staged, fill};
+use crate::{BlobPut, Destination, Place, TransportError, Writing, files};
+
+/// Where a layout is being built.
+pub(super) enum Building {
+    /// In the layout itself, which is there already.
+    InPlace(Folder),
+    /// In a folder of its own; dropped, it is removed with all that is in it.
+    Aside(TempDir),
+}
+
+impl Building {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::InPlace(folder) => folder.path(),
+            Self::Aside(folder) => folder.path(),
+        }
+    }
+}
+
+/// An image being written into a layout.
+pub(super) struct OciWriting<'a> {
+    place: &'a OciDestination,
+    building: Building,
+    /// The folder in which `ALG/HEX` are put.
+    blobs: Folder,
+}
+
+impl<'a> OciWriting<'a> {
+    pub(super) fn new(place: &'a OciDestination, building: Building, blobs: Folder) -> Self {
+        Self { place, building, blobs }
+    }
+
+    fn algorithm_folder(&self, algorithm: Algorithm) -> Result<Folder, TransportError> {
+        self.blobs.make(algorithm.name())
+    }
+
+    /// Makes the names of the blobs last before anything refers to them.
+    fn sync_blobs(&self) -> Result<(), TransportError> {
+        for algorithm in ALGORITHMS {
+            if let Some(folder) = Folder::open_if_there(&self.blobs.path().join(algorithm.name()))?
+            {
+                folder.sync()?;
+            }
+        }
+        self.blobs.sync()
+    }
+
+    /// `index` with every name that is to stand for `root`.
+    fn extend(
+        &self,
+        index: LayoutIndex,
+        root: &RawManifest,
+        tags: &[Tag],
+    ) -> Result<LayoutIndex, TransportError> {
+        let (descriptor, place) = (root.descriptor(), self.place.path.as_path());
+        let index = index.with(&descriptor, self.place.image.as_deref(), place)?;
+        tags.iter().try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), place))
+    }
+
+    /// Enters the image in a layout that others may be writing too.
+    fn enter(
+        &self,
+        layout: &Folder,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        let _lock = Lock::exclusive(layout, scope)?;
+        if !check_layout(layout)? {
+            layout.write(OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
+        }
+        let before = match LayoutIndex::read(layout)? {
+            Some(index) => index,
+            None => LayoutIndex::empty(layout.path())?,
+        };
+        let after = self.extend(before, root, tags)?;
+        if !holds(layout, INDEX, after.bytes())? {
+            layout.write(INDEX, after.bytes())?;
+        }
+        warn_unless_synced(layout.sync());
+        Ok(())
+    }
+
+    /// Completes the layout that was built aside and gives it its name. `false`: something has come there meanwhile.
+    fn appear(
+        &self,
+        aside: &Path,
+        root: &RawManifest,
+        tags: &[Tag],
+    ) -> Result<bool, TransportError> {
+        let layout = Folder::open(aside)?;
+        layout.write(OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
+        let index = self.extend(LayoutIndex::empty(layout.path())?, root, tags)?;
+        layout.write(INDEX, index.bytes())?;
+        layout.sync()?;
+        let path = self.place.path.as_path();
+        // A rename of a folder replaces nothing but an empty folder.
+        match rustix::fs::rename(aside, path) {
+            Ok(()) => {
+                let parent = Folder::open(self.place.path.parent());
+                warn_unless_synced(parent.and_then(|parent| parent.sync()));
+                Ok(true)
+            }
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(io_error("creating", path, errno)),
+        }
+    }
+
+    /// Moves the blobs that were written aside into the folder that is there, then enters the image.
+    fn merge(
+        &self,
+        aside: &Path,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        let layout = Folder::open(self.place.path.as_path())?;
+        let target = layout.make(BLOBS)?;
+        // Nobody may take away blobs of ours that another image had until they are referred to.
+        let _in_use = Lock::shared(&target, scope)?;
+        let built = Folder::open(&aside.join(BLOBS))?;
+        for algorithm in ALGORITHMS.map(Algorithm::name) {
+            if let Some(from) = Folder::open_if_there(&built.path().join(algorithm))? {
+                move_files(&from, &target.make(algorithm)?)?;
+            }
+        }
+        target.sync()?;
+        self.enter(&layout, root, tags, scope)
+    }
+}
+
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
+
+fn move_files(from: &Folder, to: &Folder) -> Result<(), TransportError> {
+    while let Some(name) = from.find_entry(|_, _| true)? {
+        let moved = rustix::fs::renameat(from.fd(), &name, to.fd(), &name);
+        moved.map_err(|errno| to.error("creating", &name, errno))?;
+    }
+    to.sync()
+}
+
+/// The name is there; that it cannot be made to last is only worth a warning.
+fn warn_unless_synced(result: Result<(), TransportError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the new name may not last over a power cut");
+    }
+}
+
+impl Writing for OciWriting<'_> {
+    fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        let expected = blob.known.map_or(Algorithm::Sha256, |known| known.digest.algorithm());
+        let folder = self.algorithm_folder(expected)?;
+        let mut staged = Staged::create(&folder)?;
+        let found = fill(&mut staged, blob, scope)?;
+        let algorithm = found.digest.algorithm();
+        let target = if algorithm == expected { folder } else { self.algorithm_folder(algorithm)? };
+        staged.publish(&target, found.digest.hex())?;
+        Ok(found)
+    }
+
+    fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        scope.check()?;
+        let digest = manifest.digest();
+        let folder = self.algorithm_folder(digest.algorithm())?;
+        if holds(&folder, digest.hex(), manifest.bytes())? {
+            return Ok(());
+        }
+        folder.write(digest.hex(), manifest.bytes())
+    }
+
+    fn put_signatures(
+        &self,
+        _: &RawManifest,
+        _: Place,
+        signatures: &[Signature],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        scope.check()?;
+        if signatures.is_empty() {
+            return Ok(());
+        }
+        Err(TransportError::Unsupported {
+            name: self.place.name(),
+            problem: "Pushing signatures for OCI images is not supported".to_owned(),
+        })
+    }
+
+    fn read_back(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        scope.check()?;
+        if holds(&self.blobs, &blob_name(manifest.digest()), manifest.bytes())? {
+            return Ok(());
+        }
+        Err(files::not_found(&self.blobs, &format!("manifest {}", manifest.digest())))
+    }
+
+    fn commit(
+        self: Box<Self>,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        self.read_back(root, Place::Root, scope)?;
+        self.sync_blobs()?;
+        let aside = match &self.building {
+            Building::InPlace(layout) => return self.enter(layout, root, tags, scope),
+            Building::Aside(folder) => folder.path(),
+        };
+        match self.place.present()? {
+            Present::Nothing if self.appear(aside, root, tags)? => Ok(()),
+            _ => self.merge(aside, root, tags, scope),
+        }
+    }
+}

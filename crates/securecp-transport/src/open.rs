@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+
+use securecp_oci::{ImageName, Transport};
+
+use crate::dir::{DirDestination, DirSource};
+use crate::oci::{OciDestination, OciSource};
+use crate::{Destination, Source, TransportError};
+
+/// What a source may need to know besides its name.
+#[derive(Debug, Clone, Default)]
+pub struct SourceOptions {
+    /// A folder that holds the blobs of OCI layouts as `ALG/HEX`, in place of the layout's own `blobs`.
+    pub shared_blob_dir: Option<PathBuf>,
+}
+
+/// What a destination may need to know besides its name.
+#[derive(Debug, Clone, Default)]
+pub struct DestinationOptions {
+    /// A folder that holds the blobs of OCI layouts as `ALG/HEX`, in place of the layout's own `blobs`.
+    pub shared_blob_dir: Option<PathBuf>,
+}
+
+/// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.
+///
+/// # Errors
+/// The name does not follow the transport's grammar, or nothing is there.
+pub fn open_source(
+    name: &ImageName,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, TransportError> {
+    match name.transport {
+        Transport::Docker => open_docker_source(name, options),
+        Transport::Oci => Ok(Box::new(OciSource::open(name, options)?)),
+        Transport::Dir => Ok(Box::new(DirSource::open(name)?)),
+        Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
+            Err(not_supported(name))
+        }
+    }
+}
+
+/// Takes the place that `name` stands for, without any effect there.
+///
+/// # Errors
+/// The name does not follow the transport's grammar.
+pub fn open_destination(
+    name: &ImageName,
+    options: &DestinationOptions,
+) -> Result<Box<dyn Destination>, TransportError> {
+    match name.transport {
+        Transport::Docker => open_docker_destination(name, options),
+        Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
+        Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
+        Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
+            Err(not_supported(name))
+        }
+    }
+}
+
+/// The seam for registries: the `docker` module is called here.
+fn open_docker_source(
+    name: &ImageName,
+    _: &SourceOptions,
+) -> Result<Box<dyn Source>, TransportError> {
+    Err(not_supported(name))
+}
+
+/// The seam for registries: the `docker` module is called here.
+fn open_docker_destination(
+    name: &ImageName,
+    _: &DestinationOptions,
+) -> Result<Box<dyn Destination>, TransportError> {
+    Err(not_supported(name))
+}
+
+fn not_supported(name: &ImageName) -> TransportError {
+    TransportError::Unsupported {
+        name: name.to_string(),
+        problem: format!("transport {} is not supported yet", name.transport),
+    }
+}

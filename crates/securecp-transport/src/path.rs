@@ -1,0 +1,95 @@
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use securecp_oci::{ImageIdentity, ImageName, Transport};
+
+use crate::TransportError;
+
+/// A path that the user gave, absolute and free of symbolic links; the last component need not exist.
+///
+/// It is resolved once: policies judge the same path that is opened afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved(String);
+
+impl Resolved {
+    /// Resolves `path`, which is a part of `name`.
+    pub(crate) fn new(name: &ImageName, path: &str) -> Result<Self, TransportError> {
+        if path.is_empty() {
+            return Err(name_error(name, "the path is empty"));
+        }
+        let found = resolve(Path::new(path)).map_err(|source| TransportError::Io {
+            operation: "resolving",
+            path: path.into(),
+            source,
+        })?;
+        let text = found.into_os_string().into_string();
+        text.map(Self).map_err(|_| name_error(name, "the path it stands for is not UTF-8"))
+    }
+
+    pub(crate) fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+
+    pub(crate) fn identity(&self, transport: Transport) -> ImageIdentity {
+        ImageIdentity::path(transport, &self.0)
+    }
+
+    /// The folder that holds the last component; the root holds itself.
+    pub(crate) fn parent(&self) -> &Path {
+        self.as_path().parent().unwrap_or_else(|| self.as_path())
+    }
+}
+
+pub(crate) fn name_error(name: &ImageName, problem: impl Into<String>) -> TransportError {
+    TransportError::Name { name: name.to_string(), problem: problem.into() }
+}
+
+fn resolve(path: &Path) -> std::io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => resolve_parent(path, error),
+        other => other,
+    }
+}
+
+/// Only the last component may be missing; the error says which path it was.
+fn resolve_parent(path: &Path, missing: std::io::Error) -> std::io::Result<PathBuf> {
+    let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
+        return Err(missing);
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    Ok(fs::canonicalize(parent)?.join(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(path: &Path) -> Result<Resolved, TransportError> {
+        let text = path.to_str().unwrap();
+        let name: ImageName = format!("dir:{text}").parse().unwrap();
+        Resolved::new(&name, text)
+    }
+
+    #[test]
+    fn follows_links_and_lets_only_the_last_component_be_missing() {
+        let place = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(place.path()).unwrap();
+        fs::create_dir(base.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        assert_eq!(resolved(&base.join("link")).unwrap().as_path(), base.join("real"));
+        let missing = resolved(&base.join("link/new")).unwrap();
+        assert_eq!(missing.as_path(), base.join("real/new"));
+        assert_eq!(missing.parent(), base.join("real"));
+        let error = resolved(&base.join("none/new")).unwrap_err();
+        assert!(matches!(error, TransportError::Io { operation: "resolving", .. }), "{error}");
+    }
+
+    #[test]
+    fn names_every_parent_in_the_identity() {
+        let place = tempfile::tempdir().unwrap();
+        let found = resolved(&place.path().join("x")).unwrap().identity(Transport::Dir);
+        assert!(found.scope.ends_with("/x"));
+        assert!(found.scope.starts_with(found.namespaces[0].as_str()));
+    }
+}

@@ -1,0 +1,180 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use securecp_layer::{LayerError, Scope};
+use securecp_oci::Descriptor;
+use tempfile::NamedTempFile;
+
+use crate::folder::Folder;
+use crate::{BlobPut, TransportError};
+
+/// Names that start so are ours: temporary files and folders of a write that has not ended.
+pub(crate) const STAGING_PREFIX: &str = ".securecp-";
+
+/// A file being written that nobody can see: without a name where the file system allows that, otherwise under a
+/// temporary name and readable only by its owner. Dropped, it is gone.
+pub(crate) struct Staged {
+    file: Kind,
+    folder: PathBuf,
+}
+
+enum Kind {
+    Unnamed(File),
+    Named(NamedTempFile),
+}
+
+impl Staged {
+    /// An empty file on the file system of `folder`.
+    pub(crate) fn create(folder: &Folder) -> Result<Self, TransportError> {
+        let file = match open_unnamed(folder) {
+            Ok(file) => Kind::Unnamed(file),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                Kind::Named(open_named(folder.path())?)
+            }
+            Err(errno) => return Err(folder.error("creating a file in", "", errno)),
+        };
+        Ok(Self { file, folder: folder.path().to_owned() })
+    }
+
+    /// Whether files in the folder at `path` can be written without a name. Leaves nothing there.
+    pub(crate) fn is_unnamed_in(path: &Path) -> bool {
+        Folder::open(path).is_ok_and(|folder| open_unnamed(&folder).is_ok())
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
+        let written = self.file_mut().write_all(bytes);
+        written.map_err(|source| self.error("writing a file in", source))
+    }
+
+    /// Makes the file readable, puts it on the disk and gives it its name, replacing what had that name.
+    pub(crate) fn publish(mut self, target: &Folder, name: &str) -> Result<(), TransportError> {
+        let synced = prepare(self.file_mut());
+        synced.map_err(|source| self.error("writing a file in", source))?;
+        match self.file {
+            Kind::Unnamed(file) => link(&file, target, name),
+            Kind::Named(file) => {
+                let path = target.path().join(name);
+                let kept = file.into_temp_path().persist(&path);
+                kept.map_err(|e| TransportError::Io {
+                    operation: "creating",
+                    path,
+                    source: e.error,
+                })
+            }
+        }
+    }
+
+    fn file_mut(&mut self) -> &mut File {
+        match &mut self.file {
+            Kind::Unnamed(file) => file,
+            Kind::Named(file) => file.as_file_mut(),
+        }
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> TransportError {
+        TransportError::Io { operation, path: self.folder.clone(), source }
+    }
+}
+
+/// Reads a chain to its end into `staged` and says what it was; the bytes are then as the chain promised.
+pub(crate) fn fill(
+    staged: &mut Staged,
+    blob: &BlobPut<'_>,
+    scope: &Scope,
+) -> Result<Descriptor, TransportError> {
+    scope.check()?;
+    let mut layer = (blob.open)()?;
+    let mut size = 0;
+    while let Some(chunk) = layer.next()? {
+        scope.check()?;
+        staged.write(&chunk)?;
+        size += chunk.len() as u64;
+    }
+    let found = layer.finish()?;
+    check_promise(blob.known, &found, size)?;
+    Ok(found)
+}
+
+/// A chain that says something else than was announced, or than was written, is broken.
+fn check_promise(
+    known: Option<&Descriptor>,
+    found: &Descriptor,
+    size: u64,
+) -> Result<(), LayerError> {
+    if found.size != size {
+        let digest = found.digest.clone();
+        return Err(LayerError::Short { digest, expected: found.size, found: size });
+    }
+    match known {
+        Some(known) if known.digest != found.digest => {
+            Err(LayerError::Altered { expected: known.digest.clone(), found: found.digest.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open_unnamed(folder: &Folder) -> Result<File, Errno> {
+    // Without /proc an unnamed file could not be given a name afterwards.
+    if !Path::new("/proc/self/fd").exists() {
+        return Err(Errno::OPNOTSUPP);
+    }
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::openat(folder.fd(), ".", flags, mode).map(File::from)
+}
+
+fn open_named(folder: &Path) -> Result<NamedTempFile, TransportError> {
+    let file = tempfile::Builder::new().prefix(STAGING_PREFIX).tempfile_in(folder);
+    file.map_err(|source| TransportError::Io {
+        operation: "creating a file in",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// The mode that the reference gives to every file it writes, whatever the umask.
+fn prepare(file: &File) -> io::Result<()> {
+    rustix::fs::fchmod(file, Mode::from_raw_mode(0o644))?;
+    file.sync_all()
+}
+
+fn link(file: &File, target: &Folder, name: &str) -> Result<(), TransportError> {
+    match link_at(file, target, Path::new(name)) {
+        Err(Errno::EXIST) => replace(file, target, name),
+        other => other.map_err(|errno| target.error("creating", name, errno)),
+    }
+}
+
+/// A link cannot replace a name, a rename can.
+fn replace(file: &File, target: &Folder, name: &str) -> Result<(), TransportError> {
+    let failed = |errno| target.error("replacing", name, errno);
+    let temporary = loop {
+        let temporary = temporary_name();
+        match link_at(file, target, Path::new(&temporary)) {
+            Err(Errno::EXIST) => {}
+            other => break other.map(|()| temporary).map_err(failed)?,
+        }
+    };
+    let renamed = rustix::fs::renameat(target.fd(), &temporary, target.fd(), name);
+    renamed.map_err(|errno| {
+        let _ = rustix::fs::unlinkat(target.fd(), &temporary, AtFlags::empty());
+        failed(errno)
+    })
+}
+
+/// A name that this process has not used before.
+fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let count = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{STAGING_PREFIX}{}-{count}", std::process::id())
+}
+
+fn link_at(file: &File, target: &Folder, name: &Path) -> Result<(), Errno> {
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, source, target.fd(), name, AtFlags::SYMLINK_FOLLOW)
+}

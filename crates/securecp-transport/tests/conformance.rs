@@ -1,0 +1,117 @@
+//! The one conformance suite, run against every transport.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod suite;
+
+use std::fs;
+use std::path::PathBuf;
+
+use securecp_transport::{
+    Destination, DestinationOptions, Source, SourceOptions, TransportError, open_destination,
+    open_source,
+};
+use suite::Fixture;
+use tempfile::TempDir;
+
+/// A transport whose images live at a path: `TRANSPORT:PLACE/image SUFFIX`.
+struct OnDisk {
+    place: TempDir,
+    transport: &'static str,
+    suffix: &'static str,
+    keeps_blobs: bool,
+    shared: Option<PathBuf>,
+}
+
+impl OnDisk {
+    fn dir() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        Self { place, transport: "dir", suffix: "", keeps_blobs: false, shared: None }
+    }
+
+    fn oci() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        Self { place, transport: "oci", suffix: ":v1", keeps_blobs: true, shared: None }
+    }
+
+    fn oci_with_shared_blobs() -> Self {
+        let mut found = Self::oci();
+        let shared = found.place.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        found.shared = Some(shared);
+        found
+    }
+
+    fn in_existing_folder(self) -> Self {
+        fs::create_dir(self.place.path().join("image")).unwrap();
+        self
+    }
+
+    fn name(&self) -> securecp_oci::ImageName {
+        let path = self.place.path().join("image");
+        format!("{}:{}{}", self.transport, path.display(), self.suffix).parse().unwrap()
+    }
+}
+
+impl Fixture for OnDisk {
+    fn source(&self) -> Result<Box<dyn Source>, TransportError> {
+        open_source(&self.name(), &SourceOptions { shared_blob_dir: self.shared.clone() })
+    }
+
+    fn destination(&self) -> Box<dyn Destination> {
+        let options = DestinationOptions { shared_blob_dir: self.shared.clone() };
+        open_destination(&self.name(), &options).unwrap()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.place.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                let name = entry.file_name().into_string().unwrap();
+                if name.starts_with('.') {
+                    found.push(name);
+                } else if entry.path().is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+
+    fn make_unwritable(&self) -> bool {
+        // The one thing that stops even root, who runs these tests in a container.
+        fs::write(self.place.path().join("image"), "a file").unwrap();
+        true
+    }
+
+    fn keeps_blobs(&self) -> bool {
+        self.keeps_blobs
+    }
+}
+
+conformance!(dir, crate::OnDisk::dir());
+conformance!(
+    dir_in_an_empty_folder,
+    crate::OnDisk::dir().in_existing_folder(),
+    reads_back_what_was_copied_in,
+    leaves_nothing_when_dropped,
+    replaces_an_image
+);
+conformance!(oci, crate::OnDisk::oci());
+conformance!(
+    oci_in_an_empty_folder,
+    crate::OnDisk::oci().in_existing_folder(),
+    reads_back_what_was_copied_in,
+    leaves_nothing_when_dropped,
+    replaces_an_image,
+    looking_has_no_effect,
+    refuses_bytes_that_are_not_as_promised
+);
+conformance!(
+    oci_with_shared_blobs,
+    crate::OnDisk::oci_with_shared_blobs(),
+    reads_back_what_was_copied_in,
+    reads_back_an_index_with_its_children,
+    replaces_an_image,
+    says_not_found_for_what_is_missing
+);
