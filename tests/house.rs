@@ -1,5 +1,7 @@
 //! The arrows between crates are the ones in docs/architecture.md, and no others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,6 +3,7 @@ use securecp_oci::{Digest, RawManifest, Tag};
 use securecp_transport::{Destination, Source};
 use securecp_trust::{Gate, Policy};
 
+use crate::edits::Edits;
 use crate::error::{CopyError, Phase, Side};
 use crate::plan::Plan;
 use crate::probe::probe;
@@ -35,15 +36,6 @@ pub struct Job<'a> {
     pub scope: &'a Scope,
     /// Watches.
     pub report: &'a dyn Report,
-}
-
-/// Changes that the user asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Edits {
-    /// Fail rather than change any manifest.
-    pub preserve_digests: bool,
-    /// Leave signatures behind.
-    pub remove_signatures: bool,
 }
 
 /// How many things at once, and how often again.

@@ -10,6 +10,7 @@
 //! Start at [`Job`] and [`copy`].
 
 mod chain;
+mod edits;
 mod error;
 mod job;
 mod parallel;
@@ -21,11 +22,13 @@ mod select;
 mod survey;
 
 pub use chain::Step;
+pub use edits::{Edits, Recompression};
 pub use error::{Cause, CopyError, Phase, Side};
-pub use job::{Edits, Effort, Job, Outcome, Written, copy};
+pub use job::{Effort, Job, Outcome, Written, copy};
 pub use plan::{
-    BlobAction, BlobWork, ManifestWork, Node, NodeId, Plan, PlanError, Produced, Reason, Work,
+    BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, Plan, PlanError, Produced, Reason,
+    Work,
 };
 pub use probe::There;
-pub use select::{Select, host_platform};
+pub use select::{IndexMode, Select, host_platform};
 pub use survey::{Found, FoundManifest};

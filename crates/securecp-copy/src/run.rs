@@ -120,7 +120,7 @@ impl Runner<'_> {
         let size = Some(work.source.size);
         self.job.report.event(&Event::Started { task, subject: &subject, size });
         let put = BlobPut {
-            known: work.step.is_verbatim().then_some(&work.source),
+            known: work.changes.is_empty().then_some(&work.source),
             mount_from,
             open: &|| self.open(task, work),
         };
@@ -235,15 +235,14 @@ impl Runner<'_> {
                 document.set_entry("manifests", *position, &entry)?;
             }
         }
+        if let Some(keep) = &work.keep {
+            document.retain_manifests(|position| keep.contains(&position));
+        }
         Ok(document.seal(found.media_type())?)
     }
 
     fn changes(&self, id: NodeId) -> bool {
-        match &self.plan.nodes()[id.0].work {
-            Work::Blob(blob) => !blob.step.is_verbatim(),
-            Work::Manifest(work) => matches!(work.produced, Produced::Made(_)),
-            Work::Signatures(_) => false,
-        }
+        self.plan.nodes()[id.0].changes()
     }
 
     fn signatures(

@@ -9,6 +9,22 @@ pub enum Select {
     All,
     /// The index alone.
     IndexOnly,
+    /// The images for these platforms, with their attestations, under an index.
+    Platforms {
+        /// Each must be served.
+        wishes: Vec<PlatformWish>,
+        /// What becomes of the index.
+        index: IndexMode,
+    },
+}
+
+/// What becomes of an index of which only some entries are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexMode {
+    /// Its bytes and digest stay; it names manifests that are not there.
+    Sparse,
+    /// It is written anew with only the entries that are copied.
+    Rewrite,
 }
 
 /// The platform of this machine in the words of image indexes.

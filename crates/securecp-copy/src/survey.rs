@@ -1,14 +1,17 @@
 use std::collections::HashMap;
 
-use securecp_oci::{Descriptor, Digest, ImageIdentity, RawManifest};
+use bytes::Bytes;
+use securecp_oci::{Descriptor, Digest, ImageIdentity, Index, PlatformWish, RawManifest};
 use securecp_transport::{Place, TransportError};
 use securecp_trust::{FetchFailure, Judged, Subject};
 
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Job;
 use crate::parallel;
-use crate::select::Select;
+use crate::select::{IndexMode, Select};
 
+/// Largest configuration that is read, in bytes: 4 MiB.
+pub(crate) const CONFIG_LIMIT: usize = 4 << 20;
 /// Deepest nesting of indexes.
 const DEPTH_LIMIT: usize = 8;
 /// Most manifests of one image.
@@ -31,6 +34,10 @@ pub struct FoundManifest {
     pub place: Place,
     /// For each entry of an index that is copied: its position and which manifest here it is.
     pub entries: Vec<(usize, usize)>,
+    /// The positions of the entries that stay in the index, if others are to be taken out.
+    pub keep: Option<Vec<usize>>,
+    /// The configuration of an image, where planning needs it.
+    pub config: Option<Bytes>,
 }
 
 impl Found {
@@ -64,10 +71,21 @@ pub(crate) fn survey(job: &Job<'_>) -> Result<Found, CopyError> {
         _ => root,
     };
     let mut manifests = vec![survey.found(root, Place::Root)];
-    if *job.select != Select::IndexOnly {
-        survey.descend(&mut manifests)?;
+    match (job.select, manifests[0].subject.manifest.index()) {
+        (Select::IndexOnly, _) | (_, None) => {}
+        (Select::Platforms { wishes, index }, Some(found)) => {
+            let kept = survey.chosen(wishes, found)?;
+            manifests[0].keep = (*index == IndexMode::Rewrite
+                && kept.len() < found.manifests.len())
+            .then(|| kept.clone());
+            survey.descend(&mut manifests, |position| kept.contains(&position))?;
+        }
+        _ => survey.descend(&mut manifests, |_| true)?,
     }
     survey.read_signatures(&mut manifests)?;
+    if job.edits.need_config() {
+        survey.read_configs(&mut manifests)?;
+    }
     Ok(Found { identity: job.from.identity().clone(), source_name: job.from.name(), manifests })
 }
 
@@ -98,6 +116,24 @@ impl Survey<'_> {
         Err(self.too_deep())
     }
 
+    /// The positions that serve the wishes, and the attestations of what stands there, in the order of the index.
+    fn chosen(&self, wishes: &[PlatformWish], index: &Index) -> Result<Vec<usize>, CopyError> {
+        let mut kept = std::collections::BTreeSet::new();
+        for wish in wishes {
+            let position = wish.choose(index);
+            kept.insert(position.ok_or_else(|| self.failed(Cause::NoPlatform(wish.clone())))?);
+        }
+        let images: Vec<String> =
+            kept.iter().map(|position| index.manifests[*position].digest.to_string()).collect();
+        let attests = |entry: &Descriptor| {
+            let of = entry.annotations.get("vnd.docker.reference.digest");
+            of.is_some_and(|digest| images.contains(digest))
+        };
+        let attestations = index.manifests.iter().enumerate().filter(|(_, entry)| attests(entry));
+        kept.extend(attestations.map(|(position, _)| position));
+        Ok(kept.into_iter().collect())
+    }
+
     fn child(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
         self.job.from.manifest(entry, self.job.scope).map_err(|e| self.failed(e))
     }
@@ -107,14 +143,18 @@ impl Survey<'_> {
     }
 
     /// Reads all manifests below the root, one level after the other, each digest once.
-    fn descend(&self, manifests: &mut Vec<FoundManifest>) -> Result<(), CopyError> {
+    fn descend(
+        &self,
+        manifests: &mut Vec<FoundManifest>,
+        wanted_of_root: impl Fn(usize) -> bool,
+    ) -> Result<(), CopyError> {
         let mut known = HashMap::from([(manifests[0].subject.manifest.digest().clone(), 0)]);
         let mut level = 0..1;
         for _ in 0..=DEPTH_LIMIT {
             if level.is_empty() {
                 return Ok(());
             }
-            let wanted = self.new_entries(&manifests[level.clone()], &known)?;
+            let wanted = self.new_entries(&manifests[level.clone()], &known, &wanted_of_root)?;
             let read = parallel::each(self.job.effort.parallel_requests, &wanted, |entry| {
                 self.child(entry)
             })?;
@@ -123,7 +163,7 @@ impl Survey<'_> {
                 known.insert(manifest.digest().clone(), manifests.len());
                 manifests.push(self.found(manifest, Place::Child));
             }
-            link(&mut manifests[level.clone()], &known);
+            link(&mut manifests[level.clone()], &known, &wanted_of_root);
             level = start..manifests.len();
         }
         Err(self.too_deep())
@@ -133,10 +173,11 @@ impl Survey<'_> {
         &self,
         parents: &[FoundManifest],
         known: &HashMap<Digest, usize>,
+        wanted_of_root: &impl Fn(usize) -> bool,
     ) -> Result<Vec<Descriptor>, CopyError> {
         let mut wanted: Vec<Descriptor> = Vec::new();
-        let entries = parents.iter().filter_map(|p| p.subject.manifest.index());
-        for entry in entries.flat_map(|index| &index.manifests) {
+        let entries = parents.iter().flat_map(|parent| entries_of(parent, wanted_of_root));
+        for (_, entry) in entries {
             let seen = known.contains_key(&entry.digest)
                 || wanted.iter().any(|w| w.digest == entry.digest);
             if !seen {
@@ -157,7 +198,44 @@ impl Survey<'_> {
             subject: Subject { manifest, signatures: unread },
             place,
             entries: Vec::new(),
+            keep: None,
+            config: None,
         }
+    }
+
+    /// The configurations of images (not of artifacts), whole and verified.
+    fn read_configs(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
+        let workers = self.job.effort.parallel_requests;
+        let configs = parallel::each(workers, manifests, |m| match m.subject.manifest.image() {
+            Some(image) if image.config.media_type.is_image_config() => {
+                self.config(&image.config).map(Some)
+            }
+            _ => Ok(None),
+        })?;
+        for (manifest, config) in manifests.iter_mut().zip(configs) {
+            manifest.config = config;
+        }
+        Ok(())
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Bytes, CopyError> {
+        if descriptor.size > CONFIG_LIMIT as u64 {
+            let problem = format!(
+                "configuration {} has {} bytes, the limit is {CONFIG_LIMIT}",
+                descriptor.digest, descriptor.size
+            );
+            return Err(self.failed(Cause::TooMany(problem)));
+        }
+        let read = || -> Result<Bytes, TransportError> {
+            let mut layer = self.job.from.blob(descriptor, self.job.scope)?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = layer.next()? {
+                bytes.extend_from_slice(&chunk);
+            }
+            layer.finish()?;
+            Ok(bytes.into())
+        };
+        read().map_err(|e| self.failed(e))
     }
 
     /// A failure to look signatures up is kept beside the manifest: it denies, it never counts as "there are none".
@@ -178,10 +256,24 @@ impl Survey<'_> {
     }
 }
 
-fn link(parents: &mut [FoundManifest], known: &HashMap<Digest, usize>) {
+/// The entries of an index that are copied; of the root only those wanted.
+fn entries_of<'a>(
+    parent: &'a FoundManifest,
+    wanted_of_root: &'a impl Fn(usize) -> bool,
+) -> impl Iterator<Item = (usize, &'a Descriptor)> {
+    let index = parent.subject.manifest.index();
+    let entries = index.map(|index| index.manifests.as_slice()).unwrap_or_default();
+    let root = parent.place == Place::Root;
+    entries.iter().enumerate().filter(move |(position, _)| !root || wanted_of_root(*position))
+}
+
+fn link(
+    parents: &mut [FoundManifest],
+    known: &HashMap<Digest, usize>,
+    wanted_of_root: &impl Fn(usize) -> bool,
+) {
     for parent in parents {
-        let Some(index) = parent.subject.manifest.index() else { continue };
-        let entries = index.manifests.iter().enumerate();
+        let entries = entries_of(parent, wanted_of_root);
         parent.entries = entries
             .filter_map(|(position, entry)| known.get(&entry.digest).map(|at| (position, *at)))
             .collect();

@@ -1,12 +1,14 @@
 //! The one path against a source and a destination in memory that write down what was asked of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use securecp_copy::{CopyError, Edits, Effort, Job, Outcome, Phase, Select, Side, copy};
+use securecp_copy::{CopyError, Edits, Effort, IndexMode, Job, Outcome, Phase, Select, Side, copy};
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
     Algorithm, Declared, Descriptor, Digest, ImageIdentity, ManifestKind, MediaType, PlatformWish,
@@ -566,4 +568,54 @@ fn nothing_is_committed_that_cannot_be_read_back() {
     assert_eq!(error.phase, Phase::ReadBack);
     assert!(!error.is_not_found(), "a lost piece at the destination is not a missing image");
     assert!(!to.effects().contains(&"commit".to_owned()));
+}
+
+fn platforms(wanted: &[&str], index: IndexMode) -> Select {
+    let wish = |arch: &&str| PlatformWish {
+        os: "linux".to_owned(),
+        architecture: (*arch).to_owned(),
+        variant: None,
+    };
+    Select::Platforms { wishes: wanted.iter().map(wish).collect(), index }
+}
+
+#[test]
+fn a_sparse_index_keeps_its_bytes() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let select = platforms(&["arm64"], IndexMode::Sparse);
+    let outcome = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap();
+    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+    let state = to.state.lock().unwrap();
+    assert_eq!((state.blobs.len(), state.manifests.len()), (3, 2));
+}
+
+#[test]
+fn a_rewritten_index_names_only_what_is_copied() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let select = platforms(&["arm64"], IndexMode::Rewrite);
+    let outcome = Ask { select: select.clone(), ..Ask::new(&from, &to) }.copy().unwrap();
+    let root = outcome.written.unwrap().root;
+    let entries = &root.index().unwrap().manifests;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].platform.as_ref().unwrap().architecture, "arm64");
+    assert_ne!(root.digest(), from.root.digest());
+    let edits = Edits { preserve_digests: true, ..Edits::default() };
+    let error = Ask { select, edits, ..Ask::new(&from, &Shelf::new()) }.copy().unwrap_err();
+    assert!(error.cause.to_string().contains("1 of 2 entries are left out"), "{error:?}");
+}
+
+#[test]
+fn all_platforms_of_an_index_leave_it_as_it_is() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let select = platforms(&["arm64", "amd64"], IndexMode::Rewrite);
+    let outcome = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap();
+    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+}
+
+#[test]
+fn a_platform_that_is_missing_ends_the_copy() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let select = platforms(&["arm64", "s390x"], IndexMode::Sparse);
+    let error = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap_err();
+    assert!(error.cause.to_string().contains("s390x"), "{error:?}");
 }

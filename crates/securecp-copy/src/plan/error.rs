@@ -1,0 +1,128 @@
+use securecp_crypt::CryptError;
+use securecp_layer::LayerError;
+use securecp_oci::{Digest, MediaType};
+
+/// Why a request cannot be planned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The destination cannot hold an index with its manifests.
+    #[error("{0}: destination transport does not support copying multiple images as a group")]
+    NoIndexes(String),
+    /// The destination does not take this manifest format.
+    #[error("{name} does not take manifests of type {found}")]
+    Format {
+        /// The destination.
+        name: String,
+        /// The format.
+        found: String,
+    },
+    /// The destination is a digest and the image has another one.
+    #[error("destination {name} names digest {expected}, the image has {found}")]
+    OtherDigest {
+        /// The destination.
+        name: String,
+        /// The digest in its name.
+        expected: Digest,
+        /// What would be written: a digest, or that it is not known yet.
+        found: String,
+    },
+    /// Signatures would be lost.
+    #[error(
+        "{name} cannot hold the {count} signatures of {manifest}; use --remove-signatures to leave them behind"
+    )]
+    Signatures {
+        /// The destination.
+        name: String,
+        /// How many signatures there are.
+        count: usize,
+        /// The manifest signed.
+        manifest: Digest,
+    },
+    /// A change would make signatures worthless.
+    #[error(
+        "changing {manifest} would invalidate its {count} signatures ({reasons}); use --remove-signatures to leave them behind"
+    )]
+    Invalidates {
+        /// The manifest signed.
+        manifest: Digest,
+        /// How many signatures there are.
+        count: usize,
+        /// Why the manifest changes.
+        reasons: String,
+    },
+    /// Signatures could not be looked up, so they cannot be carried.
+    #[error("signatures of {manifest} could not be looked up: {why}")]
+    SignaturesUnknown {
+        /// The manifest.
+        manifest: Digest,
+        /// Why.
+        why: String,
+    },
+    /// A digest would change although it was to be kept.
+    #[error("Instructed to preserve digests, but {manifest} would change: {reasons}")]
+    Preserve {
+        /// The manifest.
+        manifest: Digest,
+        /// Why it would change.
+        reasons: String,
+    },
+    /// The configuration does not fit the layers.
+    #[error("configuration of {manifest} lists {found} diffIDs for {layers} layers")]
+    DiffIds {
+        /// The manifest.
+        manifest: Digest,
+        /// diffIDs found.
+        found: usize,
+        /// Layers of the manifest.
+        layers: usize,
+    },
+    /// The configuration cannot be read.
+    #[error("configuration of {manifest} is not readable: {problem}")]
+    Config {
+        /// The manifest.
+        manifest: Digest,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An option cannot take effect.
+    #[error("{option} cannot take effect: {why}")]
+    NoEffect {
+        /// The option.
+        option: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A layer is encrypted already and it was not said what is to become of that.
+    #[error(
+        "layer {layer} of {manifest} is encrypted already; give --decryption-key to encrypt it anew, or leave it out with --encrypt-layer"
+    )]
+    AlreadyEncrypted {
+        /// The manifest.
+        manifest: Digest,
+        /// Which layer.
+        layer: usize,
+    },
+    /// A layer cannot be given the form asked for.
+    #[error("layer {layer} of {manifest}, {media_type}")]
+    Layer {
+        /// The manifest.
+        manifest: Digest,
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        media_type: MediaType,
+        /// Why.
+        source: LayerError,
+    },
+    /// A layer cannot be decrypted or encrypted.
+    #[error("layer {layer} of {manifest}")]
+    Crypt {
+        /// The manifest.
+        manifest: Digest,
+        /// Which layer.
+        layer: usize,
+        /// Why.
+        source: CryptError,
+    },
+}

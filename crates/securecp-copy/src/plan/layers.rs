@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use securecp_crypt::{Envelope, PrivateStaging, Unlocked};
+use securecp_layer::{CheckDiffId, Compression, Recompress, Transform};
+use securecp_oci::json::{self, Limits};
+use securecp_oci::{
+    Descriptor, Digest, Image, LayerCompression, LayerType, MediaType, RawManifest,
+};
+
+use crate::chain::Step;
+use crate::edits::{Edits, Recompression};
+use crate::plan::{Change, PlanError};
+use crate::survey::CONFIG_LIMIT;
+
+/// One layer and where it stands.
+pub(super) struct LayerAt<'a> {
+    pub(super) manifest: &'a Digest,
+    pub(super) position: usize,
+    pub(super) descriptor: &'a Descriptor,
+    pub(super) diff_id: Option<&'a Digest>,
+}
+
+/// What is done to a layer, and why that changes its bytes.
+pub(super) fn step(
+    layer: &LayerAt<'_>,
+    edits: &Edits,
+    private_staging: bool,
+) -> Result<(Step, Vec<Change>), PlanError> {
+    let mut step = Step::default();
+    let mut changes = Vec::new();
+    let mut media_type = layer.descriptor.media_type.clone();
+    if let Some(unlocked) = unlock(layer, edits)? {
+        media_type = plain_type(layer)?;
+        step.decrypt = Some(decrypt(&unlocked, edits, private_staging));
+        step.recompress = Some(check_diff_id(layer, edits));
+        changes.push(Change::Decrypted);
+    }
+    if let Some(to) = target(&media_type, edits.recompression) {
+        let transform = recompress(layer, &media_type, to, edits)?;
+        step.recompress = Some(Arc::new(transform));
+        changes.push(Change::Recompressed(to.codec().name()));
+    }
+    Ok((step, changes))
+}
+
+fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<Unlocked>, PlanError> {
+    let Some(keys) = &edits.decrypt else { return Ok(None) };
+    let envelope = Envelope::of(layer.descriptor).map_err(|e| crypt_error(layer, e))?;
+    match envelope {
+        Some(_) => keys.unlock(layer.descriptor).map(Some).map_err(|e| crypt_error(layer, e)),
+        None => Ok(None),
+    }
+}
+
+fn crypt_error(layer: &LayerAt<'_>, source: securecp_crypt::CryptError) -> PlanError {
+    PlanError::Crypt { manifest: layer.manifest.clone(), layer: layer.position, source }
+}
+
+fn plain_type(layer: &LayerAt<'_>) -> Result<MediaType, PlanError> {
+    let text = layer.descriptor.media_type.as_str();
+    Ok(MediaType::new(text.strip_suffix("+encrypted").unwrap_or(text)))
+}
+
+fn decrypt(unlocked: &Unlocked, edits: &Edits, private_staging: bool) -> Arc<dyn Transform> {
+    match PrivateStaging::declared(private_staging) {
+        Some(word) => Arc::new(unlocked.in_private(word)),
+        None => Arc::new(unlocked.staged_in(&edits.temporary)),
+    }
+}
+
+/// What binds decrypted bytes to the image is the diffID in its configuration.
+fn check_diff_id(layer: &LayerAt<'_>, edits: &Edits) -> Arc<dyn Transform> {
+    let check = CheckDiffId::new().scoped(edits.scope.clone());
+    Arc::new(match layer.diff_id {
+        Some(diff_id) => check.expect(diff_id.clone()),
+        None => check,
+    })
+}
+
+fn recompress(
+    layer: &LayerAt<'_>,
+    media_type: &MediaType,
+    to: Compression,
+    edits: &Edits,
+) -> Result<Recompress, PlanError> {
+    let recompress = Recompress::new(to).scoped(edits.scope.clone());
+    recompress.media_type(media_type).map_err(|source| PlanError::Layer {
+        manifest: layer.manifest.clone(),
+        layer: layer.position,
+        media_type: media_type.clone(),
+        source,
+    })?;
+    Ok(match layer.diff_id {
+        Some(diff_id) => recompress.expect(diff_id.clone()),
+        None => recompress,
+    })
+}
+
+/// The form that a layer of this type is to get; `None` if it has it, or is no file system layer in the clear.
+fn target(media_type: &MediaType, asked: Recompression) -> Option<Compression> {
+    let found = LayerType::of(media_type).filter(|found| !found.encrypted)?;
+    match asked {
+        Recompression::Keep => None,
+        Recompression::To(to) => (found.compression != to.layer_compression()).then_some(to),
+        Recompression::Plain(to) => (found.compression == LayerCompression::None).then_some(to),
+    }
+}
+
+/// The diffIDs in the configuration of an image, one for each layer.
+pub(super) fn diff_ids(
+    manifest: &RawManifest,
+    image: &Image,
+    config: &[u8],
+) -> Result<Vec<Digest>, PlanError> {
+    let broken =
+        |problem: String| PlanError::Config { manifest: manifest.digest().clone(), problem };
+    let value =
+        json::parse(config, Limits::bytes(CONFIG_LIMIT)).map_err(|e| broken(e.to_string()))?;
+    let listed = value.pointer("/rootfs/diff_ids").and_then(serde_json::Value::as_array);
+    let listed = listed.map(Vec::as_slice).unwrap_or_default();
+    if listed.len() != image.layers.len() {
+        return Err(PlanError::DiffIds {
+            manifest: manifest.digest().clone(),
+            found: listed.len(),
+            layers: image.layers.len(),
+        });
+    }
+    let parse = |value: &serde_json::Value| {
+        let text = value.as_str().ok_or_else(|| broken("a diffID is not a string".to_owned()))?;
+        text.parse().map_err(|e: securecp_oci::DigestError| broken(e.to_string()))
+    };
+    listed.iter().map(parse).collect()
+}
