@@ -15,6 +15,8 @@ pub struct Edits {
     pub recompression: Recompression,
     /// Keys for encrypted layers; without them encrypted layers stay as they are.
     pub decrypt: Option<Arc<Keys>>,
+    /// Find out digests of changed blobs before they are sent, so that one that is there is not sent again.
+    pub precompute_digests: bool,
     /// Where data is kept that does not fit into memory.
     pub temporary: PathBuf,
     /// Ends the helper threads of codecs.
@@ -40,6 +42,7 @@ impl Default for Edits {
             remove_signatures: false,
             recompression: Recompression::default(),
             decrypt: None,
+            precompute_digests: false,
             temporary: PathBuf::from("/var/tmp"),
             scope: Scope::new(),
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use securecp_layer::{Event, LayerError, Scope, SourceError, Stopped, TaskId, Watched};
+use securecp_layer::{Event, LayerError, Scope, SourceError, Spool, Stopped, TaskId, Watched};
 use securecp_oci::{Descriptor, Digest, Document, RawManifest};
 use securecp_transport::{BlobPut, Place, TransportError, Writing};
 
@@ -119,6 +119,9 @@ impl Runner<'_> {
         };
         let size = Some(work.source.size);
         self.job.report.event(&Event::Started { task, subject: &subject, size });
+        if !work.changes.is_empty() && self.job.edits.precompute_digests {
+            return self.spooled(task, work);
+        }
         let put = BlobPut {
             known: work.changes.is_empty().then_some(&work.source),
             mount_from,
@@ -127,6 +130,21 @@ impl Runner<'_> {
         let descriptor = self.retry(task, || self.writing.put_blob(&put, self.scope))?;
         self.job.report.event(&Event::Finished { task });
         Ok(NodeResult::Blob { descriptor, sent: true })
+    }
+
+    /// Makes the changed blob in a private unnamed file first; it is sent only if the destination does not have it.
+    fn spooled(&self, task: TaskId, work: &BlobWork) -> Result<NodeResult, CopyError> {
+        let spool = self
+            .retry(task, || Ok(Spool::fill(self.open(task, work)?, &self.job.edits.temporary)?))?;
+        let descriptor = spool.descriptor().clone();
+        let there = self.retry(task, || self.job.to.has_blob(&descriptor, self.scope))?;
+        if !there {
+            let put =
+                BlobPut { known: Some(&descriptor), mount_from: &[], open: &|| Ok(spool.layer()) };
+            self.retry(task, || self.writing.put_blob(&put, self.scope))?;
+        }
+        self.job.report.event(&Event::Finished { task });
+        Ok(NodeResult::Blob { descriptor, sent: !there })
     }
 
     fn skip(&self, task: TaskId, subject: &str, why: &str, work: &BlobWork) -> NodeResult {
