@@ -23,6 +23,7 @@ mod openpgp;
 mod payload;
 mod policy;
 mod signed;
+mod sigstore;
 mod verdict;
 
 pub use gate::{

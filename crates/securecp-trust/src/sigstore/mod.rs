@@ -1,0 +1,4 @@
+//! Sigstore: signatures by keys and by short-lived certificates, their log entries, the attachments that carry them, and
+//! bundles. Judged exactly as containers/image does, made in the form that it writes.
+//!
+//! Nothing here reads a file or a socket: keys, certificates and trusted roots come in as bytes, and so does the time.
