@@ -1,0 +1,105 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::duration::parse_duration;
+use super::{DestArgs, SrcArgs};
+
+/// Copy an image
+///
+/// An image is TRANSPORT:NAME, for example docker://registry.example/app:v1, oci:DIRECTORY:NAME or dir:DIRECTORY. The
+/// names at the destination change last, after everything else has arrived and was read back.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// Image to copy
+    #[arg(value_name = "SOURCE", required = true)]
+    pub(crate) source: String,
+
+    /// Where to copy it to
+    #[arg(value_name = "DESTINATION", required = true)]
+    pub(crate) destination: String,
+
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArgs,
+    #[command(flatten)]
+    pub(crate) names: NameArgs,
+    #[command(flatten)]
+    pub(crate) source_side: SrcArgs,
+    #[command(flatten)]
+    pub(crate) destination_side: DestArgs,
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is copied")]
+pub(crate) struct SelectionArgs {
+    /// Copy the index with all its images; the same as --multi-arch all
+    #[arg(short, long)]
+    pub(crate) all: bool,
+
+    /// What to copy of an index: system (the image for one platform), all, or index-only
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) multi_arch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is changed")]
+pub(crate) struct ChangeArgs {
+    /// Fail rather than change any manifest
+    #[arg(long)]
+    pub(crate) preserve_digests: bool,
+
+    /// Leave the source's signatures behind
+    #[arg(long)]
+    pub(crate) remove_signatures: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Names and results")]
+pub(crate) struct NameArgs {
+    /// Further tags in the destination's repository; may be repeated
+    #[arg(long, value_name = "TAG,…")]
+    pub(crate) additional_tag: Vec<String>,
+
+    /// Write the digest of the copied manifest to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) digestfile: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How hard to try")]
+pub(crate) struct EffortArgs {
+    /// Further attempts after a failure that may pass [default: 2]
+    #[arg(long, value_name = "N")]
+    pub(crate) retry_times: Option<u32>,
+
+    /// Time between attempts; doubling when not given
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) retry_delay: Option<Duration>,
+
+    /// Blobs in motion at the same time; 0 means the default [default: 6]
+    #[arg(long, value_name = "N")]
+    pub(crate) image_parallel_copies: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Judge and plan, show the plan, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,79 @@
+//! The argument table: what the command line may say, word by word.
+//!
+//! This level only splits and names. What options mean, and which of them exclude each other, is decided by
+//! [`crate::request`], so that every rule stands in one place and its error says what to do.
+
+mod copy;
+mod duration;
+mod global;
+mod inspect;
+mod later;
+mod list;
+mod manifest_digest;
+mod secret;
+mod serve;
+mod side;
+mod switch;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use copy::{CopyArgs, EffortArgs, SelectionArgs};
+pub(crate) use global::{GlobalArgs, LogLevel};
+pub(crate) use inspect::InspectArgs;
+pub(crate) use later::not_supported_yet;
+pub(crate) use list::split_list;
+pub(crate) use manifest_digest::ManifestDigestArgs;
+pub(crate) use secret::Secret;
+pub(crate) use serve::ServeArgs;
+#[cfg(test)]
+pub(crate) use side::Prefix;
+pub(crate) use side::{DestArgs, ImageArgs, SideArgs, SrcArgs};
+
+/// Copies container images between registries, OCI layouts and directories; nothing appears under the name that you
+/// gave before everything else has succeeded.
+#[derive(Debug, Parser)]
+#[command(name = "securecp", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Copy an image
+    Copy(Box<CopyArgs>),
+    /// Show what an image is
+    Inspect(Box<InspectArgs>),
+    /// Print the digest of a manifest file
+    ManifestDigest(ManifestDigestArgs),
+    /// Run an OCI registry over a directory
+    Serve(ServeArgs),
+    /// See it all work: two registries, an image, a policy, on this machine only
+    Demo,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_behind_the_command() {
+        for line in [
+            ["securecp", "--insecure-policy", "copy", "dir:a", "dir:b"],
+            ["securecp", "copy", "--insecure-policy", "dir:a", "dir:b"],
+            ["securecp", "copy", "dir:a", "dir:b", "--insecure-policy"],
+        ] {
+            assert!(Cli::try_parse_from(line).unwrap().globals.insecure_policy, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `securecp copy`
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use indicatif::HumanBytes;
+use securecp_copy::{Job, Outcome, Written, copy};
+use securecp_trust::Gate;
+use serde_json::{Value, json};
+
+use crate::args::CopyArgs;
+use crate::connect;
+use crate::failure::Failure;
+use crate::plan_view;
+use crate::policy;
+use crate::progress::ProgressStyle;
+use crate::request::CopyRequest;
+use crate::session::Session;
+
+/// Copies one image.
+pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    let request = CopyRequest::new(args, session.globals.platform.clone())?;
+    if let Some(file) = &request.digestfile {
+        check_digestfile(file)?;
+    }
+    let outcome = copy_image(&request, session)?;
+    match (&outcome.written, &request.digestfile) {
+        (Some(written), Some(file)) => write_digest(file, written)?,
+        _ => {}
+    }
+    show(&request, &outcome, session)
+}
+
+fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
+    let policy = policy::load(&session.globals.policy)?;
+    let from = connect::source(&request.source, &request.source_side)?;
+    let to = connect::destination(&request.destination, &request.destination_side)?;
+    let report = request.progress.start();
+    let gate = Gate::new(&policy::read_key).require_signed(session.globals.require_signed);
+    let job = Job {
+        from: &*from,
+        to: &*to,
+        tags: &request.tags,
+        select: &request.select,
+        policy: &policy,
+        gate: &gate,
+        edits: &request.edits,
+        effort: request.effort,
+        dry_run: request.dry_run,
+        scope: session.scope,
+        report: &*report,
+    };
+    Ok(copy(&job)?)
+}
+
+fn show(
+    request: &CopyRequest,
+    outcome: &Outcome,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    match (&outcome.written, request.json) {
+        (Some(written), true) => session.write_json(&result(written)),
+        (Some(written), false) => {
+            summarise(request, written);
+            Ok(())
+        }
+        (None, true) => session.write_json(&plan_view::to_json(&outcome.plan)),
+        (None, false) => session.write(plan_view::to_text(&outcome.plan).as_bytes()),
+    }
+}
+
+fn result(written: &Written) -> Value {
+    let manifests: Vec<String> = written.manifests.iter().map(ToString::to_string).collect();
+    json!({
+        "digest": written.root.digest().to_string(),
+        "manifests": manifests,
+        "bytesSent": written.sent_bytes,
+    })
+}
+
+fn summarise(request: &CopyRequest, written: &Written) {
+    if request.progress == ProgressStyle::WarningsOnly {
+        return;
+    }
+    crate::progress::say(&format!(
+        "copied {} to {}: {} ({} sent)",
+        request.source,
+        request.destination,
+        written.root.digest(),
+        HumanBytes(written.sent_bytes)
+    ));
+}
+
+/// Looks before the copy whether the digest can be written after it.
+fn check_digestfile(file: &Path) -> Result<(), Failure> {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let problem = match parent {
+        Some(parent) if !parent.is_dir() => format!("{} is not a directory", parent.display()),
+        _ if file.is_dir() => "it is a directory".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(anyhow!("{problem}").context(format!("--digestfile {}", file.display())).into())
+}
+
+fn write_digest(file: &Path, written: &Written) -> Result<(), Failure> {
+    let text = written.root.digest().to_string();
+    let done = fs::write(file, text);
+    Ok(done.with_context(|| {
+        format!("the image was copied, but its digest could not be written to {}", file.display())
+    })?)
+}

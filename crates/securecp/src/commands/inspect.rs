@@ -1,0 +1,136 @@
+//! `securecp inspect`
+
+use anyhow::Context;
+use bytes::Bytes;
+use securecp_oci::json::{self, Limits};
+use securecp_oci::{Image, MANIFEST_LIMIT, PlatformWish, RawManifest};
+use securecp_transport::{Source, TransportError};
+
+use crate::args::InspectArgs;
+use crate::connect;
+use crate::failure::Failure;
+use crate::inspection::{ImageConfig, Summary, to_go_json};
+use crate::request::{InspectRequest, View};
+use crate::session::Session;
+
+/// Deepest nesting of indexes.
+const DEPTH_LIMIT: usize = 8;
+
+/// Largest configuration that is read, in bytes: 4 MiB.
+const CONFIG_LIMIT: u64 = 4 << 20;
+
+/// Shows what an image is. The trust policy is not asked: nothing is copied.
+pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    let request = InspectRequest::new(args, session.globals.platform.clone())?;
+    let source = connect::source(&request.image, &request.side)?;
+    let look = Look { request: &request, source: &*source, session };
+    let bytes = look.bytes()?;
+    session.write(&bytes)
+}
+
+struct Look<'a, 'b> {
+    request: &'a InspectRequest,
+    source: &'a dyn Source,
+    session: &'a Session<'b>,
+}
+
+impl Look<'_, '_> {
+    fn bytes(&self) -> Result<Vec<u8>, Failure> {
+        let root = self.named("reading the manifest", self.source.root(self.session.scope))?;
+        if self.request.view == View::RawManifest {
+            return Ok(root.bytes().to_vec());
+        }
+        let chosen = self.choose(root.clone(), &self.request.platform)?;
+        let Some(image) = chosen.image() else { return Err(self.too_deep()) };
+        if !image.config.media_type.is_image_config() && self.request.view != View::RawConfig {
+            return Err(self.artifact(image));
+        }
+        let config = self.config(image)?;
+        match self.request.view {
+            View::RawConfig => Ok(config.to_vec()),
+            View::Config => Ok(to_go_json(&self.parsed(&config)?)?),
+            _ => self.summary(&root, image, self.parsed(&config)?),
+        }
+    }
+
+    /// Adds the image to an error.
+    fn named<T>(&self, doing: &str, result: Result<T, TransportError>) -> Result<T, Failure> {
+        Ok(result.with_context(|| format!("{doing} of image {}", self.request.image))?)
+    }
+
+    /// Follows an index, also a nested one, to the image of the wanted platform.
+    fn choose(&self, root: RawManifest, wish: &PlatformWish) -> Result<RawManifest, Failure> {
+        let mut manifest = root;
+        for _ in 0..DEPTH_LIMIT {
+            let Some(index) = manifest.index() else { return Ok(manifest) };
+            let position = wish.choose(index);
+            let entry = position.and_then(|position| index.manifests.get(position));
+            let entry = entry.ok_or_else(|| self.no_platform(wish))?;
+            let child = self.source.manifest(entry, self.session.scope);
+            manifest = self.named("reading a manifest of the index", child)?;
+        }
+        Err(self.too_deep())
+    }
+
+    fn config(&self, image: &Image) -> Result<Bytes, Failure> {
+        let descriptor = &image.config;
+        if descriptor.size > CONFIG_LIMIT {
+            return Err(Failure::new(format!(
+                "configuration {} of image {} has {} bytes, the limit is {CONFIG_LIMIT}",
+                descriptor.digest, self.request.image, descriptor.size
+            )));
+        }
+        let read = self.source.blob(descriptor, self.session.scope).and_then(|mut layer| {
+            let mut bytes = Vec::new();
+            while let Some(chunk) = layer.next()? {
+                bytes.extend_from_slice(&chunk);
+            }
+            layer.finish()?;
+            Ok(Bytes::from(bytes))
+        });
+        self.named("reading the configuration", read)
+    }
+
+    fn parsed(&self, bytes: &[u8]) -> Result<ImageConfig, Failure> {
+        let name = || format!("configuration of image {}", self.request.image);
+        let value = json::parse(bytes, Limits::bytes(MANIFEST_LIMIT)).with_context(name)?;
+        Ok(serde_json::from_value(value).with_context(name)?)
+    }
+
+    fn summary(
+        &self,
+        root: &RawManifest,
+        image: &Image,
+        config: ImageConfig,
+    ) -> Result<Vec<u8>, Failure> {
+        let reference = self.source.identity().reference.as_ref();
+        let repository = reference.map(|reference| reference.repository());
+        let summary = Summary::new(repository, root.digest().clone(), self.tags()?, image, config);
+        Ok(to_go_json(&summary)?)
+    }
+
+    fn tags(&self) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn no_platform(&self, wish: &PlatformWish) -> Failure {
+        Failure::new(format!(
+            "image {}: no image found in manifest list for platform {wish}",
+            self.request.image
+        ))
+        .hint("--override-os, --override-arch and --override-variant choose another one; --raw shows the list")
+    }
+
+    fn too_deep(&self) -> Failure {
+        let image = &self.request.image;
+        Failure::new(format!("image {image}: indexes nest deeper than {DEPTH_LIMIT}"))
+    }
+
+    fn artifact(&self, image: &Image) -> Failure {
+        Failure::new(format!(
+            "{} is an artifact with a configuration of type {}, not an image",
+            self.request.image, image.config.media_type
+        ))
+        .hint("--raw shows its manifest, --config --raw its configuration")
+    }
+}

@@ -1,0 +1,22 @@
+//! One file for each command.
+
+mod copy;
+mod demo;
+mod inspect;
+mod manifest_digest;
+mod serve;
+
+use crate::args::Command;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Does what was asked.
+pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Copy(args) => copy::run(*args, session),
+        Command::Inspect(args) => inspect::run(*args, session),
+        Command::ManifestDigest(args) => manifest_digest::run(&args, session),
+        Command::Serve(args) => serve::run(&args, session),
+        Command::Demo => demo::run(session),
+    }
+}

@@ -1,0 +1,159 @@
+//! How a command fails: one line that says what, a hint where the next step is obvious, an exit code.
+
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use securecp_copy::CopyError;
+use securecp_oci::Escaped;
+use securecp_transport::TransportError;
+
+use crate::hint;
+
+/// Longest error line, in characters; texts from elsewhere are cut long before.
+const LINE_LIMIT: usize = 8192;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did what was asked.
+    Done,
+    /// It failed.
+    Failed,
+    /// The image does not exist.
+    NotFound,
+    /// The trust policy refused the image.
+    Refused,
+    /// The command line is wrong.
+    Usage,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::NotFound => 2,
+            Self::Refused => 3,
+            Self::Usage => 64,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    exit: Exit,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// The command line is wrong.
+    pub(crate) fn usage(problem: impl Display) -> Self {
+        Self { error: anyhow!("{problem}"), exit: Exit::Usage, hint: None }
+    }
+
+    /// Something failed for a reason that no library knows.
+    pub(crate) fn new(problem: impl Display) -> Self {
+        Self { error: anyhow!("{problem}"), exit: Exit::Failed, hint: None }
+    }
+
+    /// Adds the obvious next step.
+    #[must_use]
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Writes the error and its hint; a standard error that cannot be written leaves only the exit code.
+    pub(crate) fn print(&self) {
+        let mut out = io::stderr().lock();
+        let _ = writeln!(out, "securecp: error: {self}");
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "hint: {}", Escaped::new(hint).limit(LINE_LIMIT));
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        Self { exit: exit_of(&error), hint: hint::of(&error), error }
+    }
+}
+
+impl Display for Failure {
+    /// The whole chain of causes on one line; control characters cannot break out of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes: Vec<&dyn Error> = self.error.chain().map(|e| e as &dyn Error).collect();
+        Escaped::new(&joined(&causes)).limit(LINE_LIMIT).fmt(f)
+    }
+}
+
+/// Joins causes; one whose text the line ends with already (a wrapper that repeats its source) is not said twice.
+fn joined(causes: &[&dyn Error]) -> String {
+    let mut line = String::new();
+    for cause in causes {
+        let text = cause.to_string();
+        if line.ends_with(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(copy) = cause.downcast_ref::<CopyError>() {
+            return match copy {
+                _ if copy.is_refused() => Exit::Refused,
+                _ if copy.is_not_found() => Exit::NotFound,
+                _ => Exit::Failed,
+            };
+        }
+        if let Some(transport) = cause.downcast_ref::<TransportError>() {
+            return if transport.is_not_found() { Exit::NotFound } else { Exit::Failed };
+        }
+    }
+    Exit::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_the_chain_once_and_on_one_line() {
+        let error = anyhow!("no such\nfile").context("opening x").context("reading image");
+        assert_eq!(Failure::from(error).to_string(), "reading image: opening x: no such\\u{a}file");
+        let error = anyhow!("boom").context("boom").context("reading");
+        assert_eq!(Failure::from(error).to_string(), "reading: boom");
+    }
+
+    #[test]
+    fn a_missing_image_is_told_from_other_failures() {
+        let missing =
+            TransportError::NotFound { subject: "v1".to_owned(), place: "oci:x".to_owned() };
+        assert_eq!(Failure::from(missing).exit(), Exit::NotFound);
+        assert_eq!(Failure::new("boom").exit(), Exit::Failed);
+        assert_eq!(Exit::Usage.number(), 64);
+    }
+}

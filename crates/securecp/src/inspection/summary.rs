@@ -1,0 +1,87 @@
+use std::collections::BTreeMap;
+
+use securecp_oci::{Annotations, Descriptor, Digest, Image, Repository};
+use serde::{Serialize, Serializer};
+
+use super::ImageConfig;
+use super::time::Timestamp;
+
+/// What `inspect` prints by default; every member but `Name` is always there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    #[serde(rename = "Name", skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(rename = "Digest", serialize_with = "as_text")]
+    digest: Digest,
+    #[serde(rename = "RepoTags")]
+    tags: Vec<String>,
+    #[serde(rename = "Created")]
+    created: Option<Timestamp>,
+    #[serde(rename = "DockerVersion")]
+    docker_version: String,
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(rename = "Architecture")]
+    architecture: String,
+    #[serde(rename = "Os")]
+    os: String,
+    #[serde(rename = "Layers")]
+    layers: Vec<String>,
+    #[serde(rename = "LayersData")]
+    layers_data: Vec<LayerData>,
+    #[serde(rename = "Env")]
+    env: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerData {
+    #[serde(rename = "MIMEType")]
+    media_type: String,
+    #[serde(rename = "Digest", serialize_with = "as_text")]
+    digest: Digest,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "Annotations")]
+    annotations: Option<Annotations>,
+}
+
+impl Summary {
+    /// Puts together what is known; `digest` is that of the name, also when it stands for an index.
+    pub(crate) fn new(
+        repository: Option<&Repository>,
+        digest: Digest,
+        tags: Vec<String>,
+        image: &Image,
+        config: ImageConfig,
+    ) -> Self {
+        let execution = config.config.unwrap_or_default();
+        Self {
+            name: repository.map(Repository::to_string),
+            digest,
+            tags,
+            created: config.created,
+            docker_version: config.docker_version.unwrap_or_default(),
+            labels: execution.labels,
+            architecture: config.architecture.unwrap_or_default(),
+            os: config.os.unwrap_or_default(),
+            layers: image.layers.iter().map(|layer| layer.digest.to_string()).collect(),
+            layers_data: image.layers.iter().map(LayerData::from).collect(),
+            env: execution.env,
+        }
+    }
+}
+
+impl From<&Descriptor> for LayerData {
+    fn from(layer: &Descriptor) -> Self {
+        Self {
+            media_type: layer.media_type.to_string(),
+            digest: layer.digest.clone(),
+            size: layer.size,
+            annotations: Some(layer.annotations.clone()).filter(|found| !found.is_empty()),
+        }
+    }
+}
+
+fn as_text<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(digest)
+}

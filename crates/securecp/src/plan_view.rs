@@ -1,0 +1,193 @@
+//! A plan as a table for people and as JSON for machines.
+
+use std::fmt::Write;
+
+use indicatif::HumanBytes;
+use securecp_copy::{BlobAction, BlobWork, ManifestWork, Plan, Produced, Work};
+use securecp_oci::{Digest, Tag};
+use serde_json::{Value, json};
+
+/// The plan as JSON.
+pub(crate) fn to_json(plan: &Plan) -> Value {
+    json!({
+        "dryRun": true,
+        "source": plan.admitted().found().source_name(),
+        "destination": plan.there().name,
+        "digest": plan.root_digest().map(Digest::to_string),
+        "bytesToMove": plan.bytes_to_move(),
+        "blobs": blobs(plan).map(blob_json).collect::<Vec<_>>(),
+        "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
+        "signatures": signatures(plan),
+        "names": names(plan).map(|name| name.json()).collect::<Vec<_>>(),
+    })
+}
+
+/// The plan as a table.
+pub(crate) fn to_text(plan: &Plan) -> String {
+    let mut rows = vec![["ACTION", "SIZE", "WHAT"].map(str::to_owned)];
+    rows.extend(blobs(plan).map(|work| {
+        let what = format!("blob {}", work.source.digest);
+        [action(&work.action).to_owned(), HumanBytes(work.source.size).to_string(), what]
+    }));
+    rows.extend(manifests(plan).map(|work| manifest_row(plan, work)));
+    rows.extend(signatures(plan).iter().map(|entry| {
+        let what = format!("{} signatures of {}", entry["count"], text(&entry["manifest"]));
+        ["copy".to_owned(), String::new(), what]
+    }));
+    rows.extend(names(plan).map(|name| name.row()));
+    let mut table = format!(
+        "plan: {} to {}, nothing is changed\n",
+        plan.admitted().found().source_name(),
+        plan.there().name
+    );
+    rows.iter().for_each(|[action, size, what]| {
+        let _ = writeln!(table, "{action:<8} {size:>11}  {what}");
+    });
+    let _ = writeln!(table, "{} to move", HumanBytes(plan.bytes_to_move()));
+    table
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn blobs(plan: &Plan) -> impl Iterator<Item = &BlobWork> {
+    plan.nodes().iter().filter_map(|node| match &node.work {
+        Work::Blob(work) => Some(work),
+        _ => None,
+    })
+}
+
+fn manifests(plan: &Plan) -> impl Iterator<Item = &ManifestWork> {
+    plan.nodes().iter().filter_map(|node| match &node.work {
+        Work::Manifest(work) => Some(work),
+        _ => None,
+    })
+}
+
+fn signatures(plan: &Plan) -> Vec<Value> {
+    let works = plan.nodes().iter().filter_map(|node| match &node.work {
+        Work::Signatures(work) => Some(work),
+        _ => None,
+    });
+    works
+        .map(|work| {
+            let subject = &plan.found(work.found).subject;
+            let count = subject.signatures.as_ref().map_or(0, Vec::len);
+            json!({"manifest": subject.manifest.digest().to_string(), "count": count})
+        })
+        .collect()
+}
+
+/// What happens to a blob, in one word.
+fn action(action: &BlobAction) -> &'static str {
+    match action {
+        BlobAction::There => "keep",
+        BlobAction::Elsewhere => "leave",
+        BlobAction::Copy { mount_from } if mount_from.is_empty() => "copy",
+        BlobAction::Copy { .. } => "mount",
+    }
+}
+
+fn blob_json(work: &BlobWork) -> Value {
+    let from: Vec<String> = match &work.action {
+        BlobAction::Copy { mount_from } => mount_from.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    json!({
+        "action": action(&work.action),
+        "digest": work.source.digest.to_string(),
+        "mediaType": work.source.media_type.to_string(),
+        "size": work.source.size,
+        "mountFrom": from,
+    })
+}
+
+fn manifest_json(plan: &Plan, work: &ManifestWork) -> Value {
+    let found = &plan.found(work.found).subject.manifest;
+    let reasons: Vec<String> = match &work.produced {
+        Produced::Kept(_) => Vec::new(),
+        Produced::Made(reasons) => reasons.iter().map(ToString::to_string).collect(),
+    };
+    json!({
+        "action": if work.there { "keep" } else { "copy" },
+        "sourceDigest": found.digest().to_string(),
+        "digest": kept(work).map(Digest::to_string),
+        "mediaType": found.media_type().to_string(),
+        "size": found.size(),
+        "changes": reasons,
+    })
+}
+
+fn manifest_row(plan: &Plan, work: &ManifestWork) -> [String; 3] {
+    let found = &plan.found(work.found).subject.manifest;
+    let change = match &work.produced {
+        Produced::Kept(_) => String::new(),
+        Produced::Made(reasons) => {
+            let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            format!(", gets another digest: {}", texts.join(", "))
+        }
+    };
+    let action = if work.there { "keep" } else { "copy" };
+    let what = format!("manifest {}{change}", found.digest());
+    [action.to_owned(), HumanBytes(found.size()).to_string(), what]
+}
+
+fn kept(work: &ManifestWork) -> Option<&Digest> {
+    match &work.produced {
+        Produced::Kept(digest) => Some(digest),
+        Produced::Made(_) => None,
+    }
+}
+
+/// One name at the destination, now and then.
+struct Name<'a> {
+    name: String,
+    now: Option<&'a Digest>,
+    then: Option<&'a Digest>,
+}
+
+fn names(plan: &Plan) -> impl Iterator<Item = Name<'_>> {
+    let there = plan.there();
+    there.names.iter().map(move |(tag, now)| Name {
+        name: name(tag.as_ref(), plan),
+        now: now.as_ref(),
+        then: plan.root_digest(),
+    })
+}
+
+fn name(tag: Option<&Tag>, plan: &Plan) -> String {
+    match tag {
+        Some(tag) => format!("tag {tag}"),
+        None => plan.there().name.clone(),
+    }
+}
+
+impl Name<'_> {
+    fn moves(&self) -> bool {
+        self.then.is_none() || self.now != self.then
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "moves": self.moves(),
+            "from": self.now.map(Digest::to_string),
+            "to": self.then.map(Digest::to_string),
+        })
+    }
+
+    fn row(&self) -> [String; 3] {
+        let action = match (self.moves(), self.now) {
+            (false, _) => "keep",
+            (true, None) => "name",
+            (true, Some(_)) => "rename",
+        };
+        let then = self.then.map_or_else(|| "the new manifest".to_owned(), Digest::to_string);
+        let now = match self.now {
+            Some(now) if self.moves() => format!(" (was {now})"),
+            _ => String::new(),
+        };
+        [action.to_owned(), String::new(), format!("{} -> {then}{now}", self.name)]
+    }
+}

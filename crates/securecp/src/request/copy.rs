@@ -1,0 +1,186 @@
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use securecp_copy::{Edits, Effort, Select};
+use securecp_oci::{ImageName, PlatformWish, Tag, Transport};
+
+use super::{SideRequest, both};
+use crate::args::{CopyArgs, EffortArgs, SelectionArgs, split_list};
+use crate::failure::Failure;
+use crate::progress::ProgressStyle;
+
+/// A copy, checked.
+#[derive(Debug)]
+pub(crate) struct CopyRequest {
+    pub(crate) source: ImageName,
+    pub(crate) destination: ImageName,
+    pub(crate) source_side: SideRequest,
+    pub(crate) destination_side: SideRequest,
+    pub(crate) select: Select,
+    pub(crate) edits: Edits,
+    pub(crate) effort: Effort,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) digestfile: Option<PathBuf>,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
+    pub(crate) progress: ProgressStyle,
+}
+
+impl CopyRequest {
+    /// Checks what was given; `platform` is the image wanted from an index.
+    pub(crate) fn new(args: CopyArgs, platform: PlatformWish) -> Result<Self, Failure> {
+        let source = image("source", &args.source)?;
+        let destination = image("destination", &args.destination)?;
+        let tags = additional_tags(&args.names.additional_tag, &destination)?;
+        let output = args.output;
+        Ok(Self {
+            source,
+            destination,
+            source_side: SideRequest::try_from(crate::args::SideArgs::from(args.source_side))?,
+            destination_side: SideRequest::try_from(crate::args::SideArgs::from(
+                args.destination_side,
+            ))?,
+            select: select(&args.selection, platform)?,
+            edits: Edits {
+                preserve_digests: args.changes.preserve_digests,
+                remove_signatures: args.changes.remove_signatures,
+                ..Edits::default()
+            },
+            effort: effort(&args.effort),
+            tags,
+            digestfile: args.names.digestfile,
+            dry_run: output.dry_run,
+            json: output.json,
+            progress: ProgressStyle::choose(output.quiet),
+        })
+    }
+}
+
+/// Parses an image name of the command line.
+pub(crate) fn image(side: &str, text: &str) -> Result<ImageName, Failure> {
+    let problem = |error: securecp_oci::NameError| {
+        Failure::usage(format!("{side}: {error}"))
+            .hint("an image is TRANSPORT:NAME, with docker://, oci: or dir: in front")
+    };
+    ImageName::from_str(text).map_err(problem)
+}
+
+fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
+    match (args.all, args.multi_arch.as_deref()) {
+        (true, Some(_)) => Err(both("--all", "--multi-arch")),
+        (true, None) | (false, Some("all")) => Ok(Select::All),
+        (false, None | Some("system")) => Ok(Select::System(platform)),
+        (false, Some("index-only")) => Ok(Select::IndexOnly),
+        (false, Some(other)) => Err(Failure::usage(format!(
+            "--multi-arch: expected system, all or index-only, found {:?}",
+            securecp_oci::Escaped::new(other).to_string()
+        ))),
+    }
+}
+
+fn effort(args: &EffortArgs) -> Effort {
+    let usual = Effort::default();
+    let parallel = args.image_parallel_copies.filter(|count| *count > 0);
+    Effort {
+        parallel_blobs: parallel.unwrap_or(usual.parallel_blobs),
+        retry_times: args.retry_times.unwrap_or(usual.retry_times),
+        retry_delay: args.retry_delay.filter(|delay| !delay.is_zero()),
+        ..usual
+    }
+}
+
+/// Further tags stand beside the destination's own in its repository; elsewhere they would have no effect.
+fn additional_tags(given: &[String], destination: &ImageName) -> Result<Vec<Tag>, Failure> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !matches!(destination.transport, Transport::Docker | Transport::Oci) {
+        return Err(Failure::usage(format!(
+            "--additional-tag: {destination} has no tags, expected a docker: or oci: destination"
+        )));
+    }
+    let mut tags = Vec::new();
+    for value in given {
+        for text in split_list(value).map_err(|problem| bad_tag(&problem))? {
+            let tag: Tag = text
+                .parse()
+                .map_err(|error: securecp_oci::ReferenceError| bad_tag(&error.to_string()))?;
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+    }
+    Ok(tags)
+}
+
+fn bad_tag(problem: &str) -> Failure {
+    Failure::usage(format!("--additional-tag: {problem}")).hint(
+        "give bare tags of the destination's repository, for example --additional-tag v1,v1.2",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::failure::Exit;
+
+    fn request(options: &[&str]) -> Result<CopyRequest, Failure> {
+        let line = ["securecp", "copy"].iter().chain(options);
+        let platform = PlatformWish {
+            os: "linux".to_owned(),
+            architecture: "amd64".to_owned(),
+            variant: None,
+        };
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Copy(args) => CopyRequest::new(*args, platform),
+            other => panic!("parsed as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn selects_what_was_asked_for() {
+        let select =
+            |options: &[&str]| request(&[options, &["dir:a", "dir:b"]].concat()).map(|r| r.select);
+        assert!(matches!(select(&[]), Ok(Select::System(_))));
+        assert!(matches!(select(&["--multi-arch", "system"]), Ok(Select::System(_))));
+        assert!(matches!(select(&["-a"]), Ok(Select::All)));
+        assert!(matches!(select(&["--multi-arch=all"]), Ok(Select::All)));
+        assert!(matches!(select(&["--multi-arch=index-only"]), Ok(Select::IndexOnly)));
+        for bad in [&["--all", "--multi-arch=all"][..], &["--multi-arch=some"]] {
+            assert_eq!(select(bad).unwrap_err().exit(), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn additional_tags_are_bare_and_only_where_there_are_tags() {
+        let tags = |to: &str, value: &str| {
+            request(&["dir:a", to, "--additional-tag", value]).map(|r| r.tags.len())
+        };
+        assert_eq!(tags("oci:b:v1", "v2,v3,v2").unwrap(), 2);
+        assert_eq!(tags("docker://h.example/x", "latest").unwrap(), 1);
+        for (to, value) in [("dir:b", "v1"), ("oci:b:v1", "h.example/x:v1"), ("oci:b:v1", "")] {
+            assert_eq!(tags(to, value).unwrap_err().exit(), Exit::Usage, "{to} {value}");
+        }
+    }
+
+    #[test]
+    fn zero_means_the_usual_effort() {
+        let effort =
+            |options: &[&str]| request(&[options, &["dir:a", "dir:b"]].concat()).unwrap().effort;
+        assert_eq!(effort(&["--image-parallel-copies=0"]).parallel_blobs, 6);
+        assert_eq!(effort(&["--image-parallel-copies=2"]).parallel_blobs, 2);
+        assert_eq!(effort(&["--retry-times=0"]).retry_times, 0);
+        assert_eq!(effort(&["--retry-delay=0"]).retry_delay, None);
+    }
+
+    #[test]
+    fn names_the_side_of_a_bad_name() {
+        let error = request(&["nowhere", "dir:b"]).unwrap_err().to_string();
+        assert!(error.contains("source: Invalid image name \"nowhere\""), "{error}");
+        let error = request(&["dir:a", "tape:b"]).unwrap_err().to_string();
+        assert!(error.contains("destination: Invalid image name \"tape:b\""), "{error}");
+    }
+}

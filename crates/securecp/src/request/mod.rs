@@ -1,0 +1,18 @@
+//! From words to checked requests: every rule about which options exclude or need each other stands here.
+
+mod copy;
+mod globals;
+mod inspect;
+mod side;
+
+pub(crate) use copy::CopyRequest;
+pub(crate) use globals::{Globals, PolicyChoice};
+pub(crate) use inspect::{InspectRequest, View};
+pub(crate) use side::SideRequest;
+
+use crate::failure::Failure;
+
+/// Both of two options were given that exclude each other.
+fn both(first: &str, second: &str) -> Failure {
+    Failure::usage(format!("{first} and {second} exclude each other"))
+}
