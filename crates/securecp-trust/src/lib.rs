@@ -24,17 +24,20 @@ mod payload;
 mod policy;
 mod signed;
 mod sigstore;
+mod simple;
 mod verdict;
 
 pub use gate::{
     Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
 };
+pub use openpgp::{SignError, SimpleSigner, confirm_simple};
 pub use payload::{Payload, PayloadError, PayloadKind};
 pub use policy::{
     FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
     Requirement, RequirementKind, ScopeUsed, SignedBy, SignedIdentity, SigstoreSigned,
     SigstoreTrust,
 };
+pub use simple::{VerifiedSimple, VerifyError, verify_simple};
 pub use verdict::{
     Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,
     Signer, SubjectVerdict, Verdict,

@@ -22,6 +22,11 @@ impl Keyring {
         if certs.is_empty() { Err(KeyFault::NoneImported) } else { Ok(Self { certs }) }
     }
 
+    /// One certificate.
+    pub(super) fn of(cert: Cert) -> Self {
+        Self { certs: vec![cert.strip_secret_key_material()] }
+    }
+
     /// The certificates that have one of the keys.
     pub(super) fn with_keys(&self, handles: &[KeyHandle]) -> Vec<Cert> {
         let has = |cert: &&Cert| {

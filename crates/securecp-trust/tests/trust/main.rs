@@ -7,5 +7,6 @@
 
 mod gate;
 mod policy;
+mod signing;
 mod simple;
 mod support;

@@ -9,14 +9,14 @@ use securecp_trust::{Denial, Gate, Policy, SignatureFault, Verdict};
 
 use crate::support::{Survey, image, subject};
 
-const NAME: &str = "registry.securecp.test/plain:v1";
+pub(crate) const NAME: &str = "registry.securecp.test/plain:v1";
 
 /// The day after the messages were made.
-fn then() -> SystemTime {
+pub(crate) fn then() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_300_000)
 }
 
-fn testdata(path: &str) -> Vec<u8> {
+pub(crate) fn testdata(path: &str) -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/trust");
     std::fs::read(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
@@ -26,7 +26,7 @@ fn keys(path: &str) -> Result<Vec<u8>, std::io::Error> {
     std::fs::read(root.join(path))
 }
 
-fn manifest() -> RawManifest {
+pub(crate) fn manifest() -> RawManifest {
     let bytes = Bytes::from(testdata("signed-pgp-alice/manifest.json"));
     RawManifest::read(bytes, Declared::default()).unwrap()
 }
