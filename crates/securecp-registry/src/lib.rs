@@ -1,19 +1,43 @@
 //! The OCI distribution protocol: authentication, manifests, blobs, uploads, mirrors, referrers.
+//!
+//! [`Registries`] is every registry as one side of a copy meets it, under one set of credentials and TLS settings (its
+//! [`Access`]). It gives a [`Client`] for each repository.
+//!
+//! What it refuses: to send credentials to another host, port or scheme than the registry's and its token server's, to
+//! take anything but a definite answer for absence, and answers that are not what was asked for or have no bound.
+//!
+//! ```no_run
+//! use securecp_layer::Scope;
+//! use securecp_net::Net;
+//! use securecp_registry::{Access, Registries};
+//! let registries = Registries::new(Net::default(), Access::default());
+//! let client = registries.client(&"registry.example/app".parse()?)?;
+//! for tag in client.tags(&Scope::new())? {
+//!     println!("{tag}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-/// Why a registry request failed.
-#[derive(Debug, thiserror::Error)]
-#[error("registry request failed")]
-#[non_exhaustive]
-pub struct RegistryError;
+mod access;
+mod auth;
+mod client;
+mod download;
+mod error;
+mod flight;
+mod host;
+mod link;
+mod reply;
+mod retry;
+mod retry_after;
+mod secret;
+mod upload;
 
-impl RegistryError {
-    /// Whether the thing asked for definitely does not exist.
-    pub fn is_not_found(&self) -> bool {
-        false
-    }
-
-    /// Whether trying again may help.
-    pub fn is_transient(&self) -> bool {
-        false
-    }
-}
+pub use access::{Access, Login, Registries};
+pub use auth::Credentials;
+pub use client::{Client, ManifestHead, ManifestName, PutManifest};
+pub use download::Download;
+pub use error::{Class, Operation, Problem, RegistryError};
+pub use reply::{Code, Refusal};
+pub use retry::RetryPolicy;
+pub use secret::Secret;
+pub use upload::BlobUpload;

@@ -1,0 +1,241 @@
+use securecp_layer::{Scope, Stopped};
+use securecp_net::{
+    HttpClient, Lane, NetError, Request, Response, Upload, Url, header, same_origin,
+};
+
+use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
+use crate::flight::Flights;
+use crate::reply::Refusal;
+use crate::{Access, Operation, Problem, RegistryError, RetryPolicy};
+
+/// One registry, with what was learned of it.
+pub(crate) struct Host {
+    name: String,
+    http: HttpClient,
+    insecure: bool,
+    auth: Auth,
+    agent: String,
+    retry: RetryPolicy,
+    base: Flights<(), Url>,
+}
+
+/// One request with its purpose.
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) repository: &'a str,
+    pub(crate) grants: Grants,
+    pub(crate) request: Request,
+}
+
+impl Host {
+    pub(crate) fn new(
+        name: &str,
+        http: HttpClient,
+        insecure: bool,
+        auth: Auth,
+        access: &Access,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            http,
+            insecure,
+            auth,
+            agent: access.user_agent.clone(),
+            retry: access.retry,
+            base: Flights::default(),
+        }
+    }
+
+    /// The name that the user gave.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.retry
+    }
+
+    /// `path` behind `/v2/`.
+    pub(crate) fn url(&self, path: &str, scope: &Scope) -> Result<Url, RegistryError> {
+        let base = self.base(scope)?;
+        let joined = base.join(path);
+        joined.map_err(|_| {
+            self.error(&Operation::Ping, Problem::Protocol(format!("bad path {path}")))
+        })
+    }
+
+    /// Sends a request, answers a challenge once, and returns whatever status comes then.
+    pub(crate) fn attempt(
+        &self,
+        call: &Call<'_>,
+        scope: &Scope,
+    ) -> Result<Response, RegistryError> {
+        let pass = self.pass(call, scope)?;
+        let response = self.send(call, pass.as_ref(), scope)?;
+        if response.status() != 401 {
+            return Ok(response);
+        }
+        match self.answer(call, &response, pass.as_ref(), scope)? {
+            Some(better) => self.send(call, Some(&better), scope),
+            None => Ok(response),
+        }
+    }
+
+    /// Like [`Host::attempt`], but only the statuses in `wanted` are a success.
+    pub(crate) fn expect(
+        &self,
+        call: &Call<'_>,
+        wanted: &[u16],
+        scope: &Scope,
+    ) -> Result<Response, RegistryError> {
+        let response = self.attempt(call, scope)?;
+        if wanted.contains(&response.status().as_u16()) {
+            return Ok(response);
+        }
+        Err(self.refused(call, response, scope))
+    }
+
+    /// Begins a request whose body comes piece by piece, with what is to be shown to the registry.
+    pub(crate) fn upload(
+        &self,
+        call: &Call<'_>,
+        size: Option<u64>,
+        scope: &Scope,
+    ) -> Result<(Upload, Option<Pass>), RegistryError> {
+        let pass = self.pass(call, scope)?;
+        let request = self.dress(call, pass.as_ref())?;
+        let upload = self.http.upload(request, size, scope);
+        Ok((upload.map_err(|error| self.failed(call, error))?, pass))
+    }
+
+    /// What to show instead of `used` after a 401; `None` if there is nothing better.
+    pub(crate) fn answer(
+        &self,
+        call: &Call<'_>,
+        response: &Response,
+        used: Option<&Pass>,
+        scope: &Scope,
+    ) -> Result<Option<Pass>, RegistryError> {
+        let base = self.base(scope)?;
+        let challenge = choose(response.headers());
+        let challenge = challenge.or_else(|| self.challenge_of_ping(&base, scope));
+        let refused = Refused { response, challenge, used };
+        let answer = self.auth.answer(&base, &refused, &wanted(call), scope);
+        answer.map_err(|error| error.placed(call.operation, &self.name, call.repository))
+    }
+
+    /// Runs `attempt` under the retry policy.
+    pub(crate) fn retrying<T>(
+        &self,
+        scope: &Scope,
+        attempt: impl FnMut() -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let base = self.base(scope)?;
+        self.retry.run(base.authority(), self.http.net().gate(), scope, attempt)
+    }
+
+    pub(crate) fn refused(
+        &self,
+        call: &Call<'_>,
+        response: Response,
+        scope: &Scope,
+    ) -> RegistryError {
+        let refusal = Refusal::read(response, scope);
+        let error = self.failed(call, refusal);
+        match error.class() {
+            crate::Class::Auth => error.with_credentials(self.auth.source(call.repository, scope)),
+            _ => error,
+        }
+    }
+
+    pub(crate) fn failed(&self, call: &Call<'_>, problem: impl Into<Problem>) -> RegistryError {
+        RegistryError::new(call.operation.clone(), &*self.name, Some(call.repository), problem)
+    }
+
+    /// Where the registry's API is. A secure one is spoken to by https without asking; one that need not be verified
+    /// may also speak http, which is found out once.
+    pub(crate) fn base(&self, scope: &Scope) -> Result<Url, RegistryError> {
+        self.base.take(
+            &(),
+            scope,
+            |_| true,
+            || {
+                let https = self.base_with("https")?;
+                if !self.insecure {
+                    return Ok(https);
+                }
+                let Err(first) = self.ping(&https, scope) else { return Ok(https) };
+                let http = self.base_with("http")?;
+                match self.ping(&http, scope) {
+                    Ok(_) => Ok(http),
+                    Err(NetError::Stopped(stopped)) => Err(self.error(&Operation::Ping, stopped)),
+                    Err(_) => Err(self.error(&Operation::Ping, first)),
+                }
+            },
+        )
+    }
+
+    fn base_with(&self, scheme: &str) -> Result<Url, RegistryError> {
+        let host = if self.name == "docker.io" { "registry-1.docker.io" } else { &self.name };
+        let url = format!("{scheme}://{host}/v2/").parse();
+        url.map_err(|_| self.error(&Operation::Ping, Problem::Settings("bad host name".to_owned())))
+    }
+
+    fn ping(&self, base: &Url, scope: &Scope) -> Result<Response, NetError> {
+        self.http.send(Request::get(base.clone()).header(header::USER_AGENT, &self.agent)?, scope)
+    }
+
+    /// Some registries refuse without saying how they want to be convinced; their front door says it (seen with
+    /// gcr.io).
+    fn challenge_of_ping(&self, base: &Url, scope: &Scope) -> Option<Challenge> {
+        self.ping(base, scope).ok().and_then(|response| choose(response.headers()))
+    }
+
+    fn pass(&self, call: &Call<'_>, scope: &Scope) -> Result<Option<Pass>, RegistryError> {
+        let base = self.base(scope)?;
+        if !same_origin(&base, call.request.url()) {
+            return Ok(None);
+        }
+        let pass = self.auth.pass(&base, &wanted(call), scope);
+        pass.map_err(|error| error.placed(call.operation, &self.name, call.repository))
+    }
+
+    fn send(
+        &self,
+        call: &Call<'_>,
+        pass: Option<&Pass>,
+        scope: &Scope,
+    ) -> Result<Response, RegistryError> {
+        let request = self.dress(call, pass)?;
+        self.http.send(request, scope).map_err(|error| self.failed(call, error))
+    }
+
+    fn dress(&self, call: &Call<'_>, pass: Option<&Pass>) -> Result<Request, RegistryError> {
+        let request = call.request.clone().header(header::USER_AGENT, &self.agent);
+        let request = match pass {
+            Some(pass) => request.and_then(|request| request.authorization(&pass.header)),
+            None => request,
+        };
+        request.map_err(|error| self.failed(call, error))
+    }
+
+    fn error(&self, operation: &Operation, problem: impl Into<Problem>) -> RegistryError {
+        RegistryError::new(operation.clone(), &*self.name, None, problem)
+    }
+}
+
+fn wanted<'a>(call: &Call<'a>) -> Wanted<'a> {
+    Wanted { repository: call.repository, grants: call.grants.clone() }
+}
+
+/// A waiter that was stopped does not know what it waited for; whoever passes the error on does.
+impl From<Stopped> for RegistryError {
+    fn from(stopped: Stopped) -> Self {
+        Self::new(Operation::Ping, "", None, stopped)
+    }
+}
+
+/// A request of blob bytes goes by the lane for them.
+pub(crate) fn bulk(request: Request) -> Request {
+    request.lane(Lane::Bulk)
+}
