@@ -1,13 +1,15 @@
 //! AES-256-CTR and HMAC-SHA-256 (NIST SP 800-38A, RFC 2104) in OpenSSL, which wipes its contexts when they are freed.
 
-use openssl::cipher::Cipher;
+use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
-use openssl::md::Md;
+use openssl::error::ErrorStack;
+use openssl::md::{Md, MdRef};
 use openssl::md_ctx::MdCtx;
 use openssl::pkey::PKey;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
-use crate::CryptError;
+use crate::{CryptError, Secret};
 
 /// Bytes given to the cipher at once: it counts in `int`.
 const PIECE: usize = 1 << 20;
@@ -65,7 +67,70 @@ impl Mac {
     }
 }
 
-fn failed(_: openssl::error::ErrorStack) -> CryptError {
+/// HMAC over the concatenation of `parts`.
+pub(crate) fn hmac(md: &MdRef, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, CryptError> {
+    let run = || {
+        let mut context = MdCtx::new()?;
+        context.digest_sign_init(Some(md), &*PKey::hmac(key)?)?;
+        parts.iter().try_for_each(|part| context.digest_sign_update(part))?;
+        let mut tag = Vec::new();
+        context.digest_sign_final_to_vec(&mut tag)?;
+        Ok(tag)
+    };
+    run().map_err(failed)
+}
+
+/// AES-GCM (NIST SP 800-38D) with a nonce of 12 and a tag of 16 bytes.
+pub(crate) fn gcm_seal(
+    cipher: &CipherRef,
+    key: &[u8],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    plain: &[u8],
+) -> Result<(Vec<u8>, [u8; 16]), CryptError> {
+    let run = || -> Result<_, ErrorStack> {
+        let mut context = CipherCtx::new()?;
+        context.encrypt_init(Some(cipher), Some(key), Some(nonce))?;
+        context.cipher_update(aad, None)?;
+        let mut data = plain.to_vec();
+        let length = data.len();
+        context.cipher_update_inplace(&mut data, length)?;
+        context.cipher_final(&mut [])?;
+        let mut tag = [0; 16];
+        context.tag(&mut tag)?;
+        Ok((data, tag))
+    };
+    run().map_err(|_| CryptError::Library("AES-GCM"))
+}
+
+/// Opens what [`gcm_seal`] made; `None` if a length is wrong or the tag does not match.
+pub(crate) fn gcm_open(cipher: &CipherRef, key: &[u8], sealed: &Gcm<'_>) -> Option<Secret> {
+    if key.len() != cipher.key_length() || sealed.nonce.len() != 12 || sealed.tag.len() != 16 {
+        return None;
+    }
+    let run = || -> Result<_, ErrorStack> {
+        let mut context = CipherCtx::new()?;
+        context.decrypt_init(Some(cipher), Some(key), Some(sealed.nonce))?;
+        context.cipher_update(sealed.aad, None)?;
+        let mut data = Zeroizing::new(sealed.ciphertext.to_vec());
+        let length = data.len();
+        context.cipher_update_inplace(&mut data, length)?;
+        context.set_tag(sealed.tag)?;
+        context.cipher_final(&mut [])?;
+        Ok(Secret::new(std::mem::take(&mut *data)))
+    };
+    run().ok()
+}
+
+/// What [`gcm_open`] needs beside the key.
+pub(crate) struct Gcm<'a> {
+    pub(crate) nonce: &'a [u8],
+    pub(crate) aad: &'a [u8],
+    pub(crate) ciphertext: &'a [u8],
+    pub(crate) tag: &'a [u8],
+}
+
+fn failed(_: ErrorStack) -> CryptError {
     CryptError::Library("HMAC-SHA-256")
 }
 

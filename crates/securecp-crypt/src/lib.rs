@@ -21,10 +21,12 @@
 
 mod cipher;
 mod decrypt;
+mod der;
 mod encrypt;
 mod envelope;
 mod error;
-mod keyfile;
+mod jwe;
+mod key;
 mod media;
 mod options;
 mod scheme;
@@ -35,7 +37,10 @@ pub use decrypt::{Authenticated, Decrypt, DecryptInPrivate, PrivateStaging, Unlo
 pub use encrypt::Encrypt;
 pub use envelope::{Envelope, Item};
 pub use error::CryptError;
-pub use keyfile::KeyFileError;
+pub use jwe::{JweKeys, JweRecipients};
+pub use key::{
+    Certificate, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey, read_key_file,
+};
 pub use media::encrypted_type;
 pub use scheme::Scheme;
 pub use secret::Secret;

@@ -4,3 +4,9 @@
 mod common;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod layout;
+#[cfg(test)]
+mod skopeo;
+#[cfg(test)]
+mod vectors;

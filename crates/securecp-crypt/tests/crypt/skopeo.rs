@@ -1,0 +1,122 @@
+//! Both ways with Debian's skopeo 1.9.3, on local layouts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use openssl::pkey::PKey;
+use securecp_crypt::{JweRecipients, KeyMaterial, KeyWrapper, PublicKey, Recipients};
+use tempfile::TempDir;
+
+use crate::layout::{Layout, testdata};
+use crate::vectors::{keys, plain, read};
+
+/// A temporary folder and skopeo to work in it.
+pub(crate) struct Bench {
+    directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Copies the image with skopeo; its error text if it fails.
+    pub(crate) fn skopeo(&self, options: &[&str], from: &Path, to: &str) -> Result<Layout, String> {
+        let target = self.path(to);
+        let name = if from.starts_with(testdata("plain")) { "plain" } else { "enc" };
+        let output = Command::new("skopeo")
+            .args(["--insecure-policy", "copy"])
+            .args(options)
+            .arg(format!("oci:{}:{name}", from.display()))
+            .arg(format!("oci:{}:enc", target.display()))
+            .env("GNUPGHOME", self.path("gnupg"))
+            .output()
+            .expect("skopeo is installed");
+        match output.status.success() {
+            true => Ok(Layout::open(&target)),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Encrypts the chosen layers of the plain image with this crate.
+    pub(crate) fn encrypt(&self, wrappers: Vec<Box<dyn KeyWrapper>>, chosen: &[usize]) -> Layout {
+        let recipients = Recipients::new(wrappers).unwrap();
+        Layout::open(&testdata("plain")).encrypt(chosen, recipients, &self.path("sealed"))
+    }
+
+    /// Whether skopeo decrypts `layout` with these keys to the plain image.
+    pub(crate) fn opens(&self, layout: &Layout, keys: &[&str]) -> Result<(), String> {
+        let options: Vec<_> = keys.iter().flat_map(|key| ["--decryption-key", key]).collect();
+        let target = format!("opened-{}", fs::read_dir(self.directory.path()).unwrap().count());
+        let opened = self.skopeo(&options, &layout.path, &target)?;
+        let digests: Vec<_> = opened.layers().iter().map(|layer| layer.digest.clone()).collect();
+        assert_eq!(digests, plain());
+        Ok(())
+    }
+}
+
+pub(crate) fn key(name: &str) -> String {
+    testdata("keys").join(name).display().to_string()
+}
+
+fn public(name: &str) -> PublicKey {
+    match &read(name, None)[..] {
+        [KeyMaterial::Public(key)] => key.clone(),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+pub(crate) fn jwe(names: &[&str]) -> Box<dyn KeyWrapper> {
+    Box::new(JweRecipients::new(names.iter().map(|name| public(name)).collect()).unwrap())
+}
+
+/// The EC key as PKCS#8, since the reference does not read the form of `openssl ecparam`.
+fn ec_key(bench: &Bench) -> String {
+    let pem = fs::read(key("ec-a.pem")).unwrap();
+    let pkcs8 = PKey::private_key_from_pem(&pem).unwrap().private_key_to_pem_pkcs8().unwrap();
+    fs::write(bench.path("ec-a.pkcs8.pem"), pkcs8).unwrap();
+    bench.path("ec-a.pkcs8.pem").display().to_string()
+}
+
+#[test]
+fn skopeo_opens_jwe_for_one_recipient() {
+    let bench = Bench::new();
+    let rsa = bench.encrypt(vec![jwe(&["rsa-a.pub.pem"])], &[0, 1, 2]);
+    assert!(rsa.layers().iter().all(|layer| layer.media_type.is_encrypted()));
+    bench.opens(&rsa, &[&key("rsa-a.pem")]).unwrap();
+    let error = bench.opens(&rsa, &[&key("rsa-b.pem")]).unwrap_err();
+    assert!(error.contains(crate::vectors::REFUSAL), "{error}");
+    let bench = Bench::new();
+    let ec = bench.encrypt(vec![jwe(&["ec-a.pub.pem"])], &[0, 1, 2]);
+    bench.opens(&ec, &[&ec_key(&bench)]).unwrap();
+}
+
+#[test]
+fn skopeo_opens_jwe_for_several_recipients_and_some_layers() {
+    let bench = Bench::new();
+    let names = ["rsa-a.pub.pem", "ec-a.pub.pem", "rsa-b.pub.pem"];
+    let layout = bench.encrypt(vec![jwe(&names)], &[1]);
+    let encrypted: Vec<_> = layout.layers().iter().map(|l| l.media_type.is_encrypted()).collect();
+    assert_eq!(encrypted, [false, true, false]);
+    for key in [key("rsa-a.pem"), key("rsa-b.pem"), ec_key(&bench)] {
+        bench.opens(&layout, &[&key]).unwrap();
+    }
+}
+
+#[test]
+fn opens_jwe_that_skopeo_made_here() {
+    let bench = Bench::new();
+    let (rsa, ec) =
+        (format!("jwe:{}", key("rsa-a.pub.pem")), format!("jwe:{}", key("ec-a.pub.pem")));
+    let options = ["--encryption-key", &rsa, "--encryption-key", &ec, "--encrypt-layer", "-1"];
+    let made = bench.skopeo(&options, &testdata("plain"), "made").unwrap();
+    for right in ["rsa-a.pem", "ec-a.pem"] {
+        assert_eq!(made.decrypt(&keys(&[right])).unwrap(), plain());
+    }
+    assert!(made.decrypt(&keys(&["rsa-b.pem"])).is_err());
+}
