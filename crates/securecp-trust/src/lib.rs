@@ -22,6 +22,7 @@ mod gate;
 mod openpgp;
 mod payload;
 mod policy;
+mod registries_d;
 mod signed;
 mod sigstore;
 mod simple;
@@ -36,6 +37,10 @@ pub use policy::{
     FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
     Requirement, RequirementKind, ScopeUsed, SignedBy, SignedIdentity, SigstoreSigned,
     SigstoreTrust,
+};
+pub use registries_d::{
+    Direction, LookasideBase, LookasideError, REGISTRIES_D_LIMIT, RegistriesD, RegistriesDError,
+    SignaturePlace,
 };
 pub use simple::{VerifiedSimple, VerifyError, verify_simple};
 pub use verdict::{
