@@ -111,6 +111,11 @@ impl Folder {
         staged.publish(self, name)
     }
 
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), TransportError> {
+        let removed = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+        removed.map_err(|errno| self.error("removing", name, errno))
+    }
+
     /// Makes the names in this folder last over a power cut.
     pub(crate) fn sync(&self) -> Result<(), TransportError> {
         match rustix::fs::fsync(&self.fd) {

@@ -15,6 +15,7 @@ mod dir;
 mod error;
 mod files;
 mod folder;
+mod list;
 mod oci;
 mod open;
 mod path;
@@ -23,5 +24,6 @@ mod staged;
 
 pub use destination::{Accepts, BlobPut, Destination, Place, Writing};
 pub use error::TransportError;
+pub use list::{Deleted, ListedImage, delete, list};
 pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};
 pub use source::{Source, SourceTraits};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use securecp_oci::{ImageIdentity, ImageName, Transport};
 
 use crate::TransportError;
+use crate::folder::Folder;
 
 /// A path that the user gave, absolute and free of symbolic links; the last component need not exist.
 ///
@@ -33,6 +34,16 @@ impl Resolved {
 
     pub(crate) fn identity(&self, transport: Transport) -> ImageIdentity {
         ImageIdentity::path(transport, &self.0)
+    }
+
+    /// Opens the folder of an image that is to be there.
+    pub(crate) fn folder(&self, name: &ImageName) -> Result<Folder, TransportError> {
+        Folder::open_if_there(self.as_path())?.ok_or_else(|| self.not_found(name))
+    }
+
+    pub(crate) fn not_found(&self, name: &ImageName) -> TransportError {
+        let place = self.parent().display().to_string();
+        TransportError::NotFound { subject: name.to_string(), place }
     }
 
     /// The folder that holds the last component; the root holds itself.

@@ -24,14 +24,10 @@ impl DirSource {
     /// Opens the folder; the image in it is read later.
     pub(crate) fn open(name: &ImageName) -> Result<Self, TransportError> {
         let path = Resolved::new(name, &name.rest)?;
-        let folder = Folder::open_if_there(path.as_path())?;
         Ok(Self {
             name: name.to_string(),
             identity: path.identity(Transport::Dir),
-            folder: folder.ok_or_else(|| TransportError::NotFound {
-                subject: name.to_string(),
-                place: path.parent().display().to_string(),
-            })?,
+            folder: path.folder(name)?,
             root: OnceLock::new(),
         })
     }

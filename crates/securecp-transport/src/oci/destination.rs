@@ -8,7 +8,7 @@ use securecp_layer::Scope;
 use securecp_oci::{Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag};
 use tempfile::TempDir;
 
-use super::index::LayoutIndex;
+use super::LayoutIndex;
 use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
 use super::lock::Lock;
 use super::writing::{Building, OciWriting};

@@ -123,6 +123,15 @@ impl LayoutIndex {
         })
     }
 
+    /// This index without the entry at `position`.
+    pub(crate) fn without(&self, position: usize, place: &Path) -> Result<Self, TransportError> {
+        self.edited(place, |entries| {
+            if position < entries.len() {
+                entries.remove(position);
+            }
+        })
+    }
+
     fn edited(
         &self,
         place: &Path,

@@ -26,16 +26,12 @@ impl OciSource {
     pub(crate) fn open(name: &ImageName, options: &SourceOptions) -> Result<Self, TransportError> {
         let LayoutName { path, selection } = LayoutName::parse(name)?;
         let path = Resolved::new(name, &path)?;
-        let layout = Folder::open_if_there(path.as_path())?.ok_or_else(|| {
-            let (subject, place) = (name.to_string(), path.parent().display().to_string());
-            TransportError::NotFound { subject, place }
-        })?;
         let shared_blobs = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
         Ok(Self {
             name: name.to_string(),
             identity: path.identity(name.transport),
             selection,
-            layout: Box::new(layout),
+            layout: Box::new(path.folder(name)?),
             shared_blobs,
             root: OnceLock::new(),
         })
@@ -72,7 +68,7 @@ impl OciSource {
 }
 
 /// The index of a layout whose version is known.
-pub(crate) fn read_layout(files: &dyn Files) -> Result<LayoutIndex, TransportError> {
+pub(super) fn read_layout(files: &dyn Files) -> Result<LayoutIndex, TransportError> {
     let index = LayoutIndex::read(files)?;
     match (check_layout(files)?, index) {
         (true, Some(index)) => Ok(index),

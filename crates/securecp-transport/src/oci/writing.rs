@@ -5,8 +5,8 @@ use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Descriptor, RawManifest, Signature, Tag};
 use tempfile::TempDir;
 
+use super::LayoutIndex;
 use super::destination::{OciDestination, Present};
-use super::index::LayoutIndex;
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
 use super::lock::Lock;
 use crate::folder::{Folder, holds, io_error};

@@ -1,6 +1,7 @@
 //! What every transport must do. Each check takes a fresh place of the transport under test; `conformance!` makes one
 //! test of each.
 
+pub(crate) mod copy;
 pub(crate) mod sample;
 
 use std::slice::from_ref;

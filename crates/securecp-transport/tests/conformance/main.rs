@@ -1,6 +1,9 @@
-//! The one conformance suite, run against every transport.
+//! The one conformance suite, run against every transport, and what is particular to each.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod dir;
+mod interop;
+mod oci;
 mod suite;
 
 use std::fs;
@@ -54,11 +57,17 @@ impl OnDisk {
 
 impl Fixture for OnDisk {
     fn source(&self) -> Result<Box<dyn Source>, TransportError> {
-        open_source(&self.name(), &SourceOptions { shared_blob_dir: self.shared.clone() })
+        open_source(
+            &self.name(),
+            &SourceOptions { shared_blob_dir: self.shared.clone(), ..SourceOptions::default() },
+        )
     }
 
     fn destination(&self) -> Box<dyn Destination> {
-        let options = DestinationOptions { shared_blob_dir: self.shared.clone() };
+        let options = DestinationOptions {
+            shared_blob_dir: self.shared.clone(),
+            ..DestinationOptions::default()
+        };
         open_destination(&self.name(), &options).unwrap()
     }
 
@@ -89,17 +98,17 @@ impl Fixture for OnDisk {
     }
 }
 
-conformance!(dir, crate::OnDisk::dir());
+conformance!(dir_place, crate::OnDisk::dir());
 conformance!(
-    dir_in_an_empty_folder,
+    dir_place_in_an_empty_folder,
     crate::OnDisk::dir().in_existing_folder(),
     reads_back_what_was_copied_in,
     leaves_nothing_when_dropped,
     replaces_an_image
 );
-conformance!(oci, crate::OnDisk::oci());
+conformance!(oci_place, crate::OnDisk::oci());
 conformance!(
-    oci_in_an_empty_folder,
+    oci_place_in_an_empty_folder,
     crate::OnDisk::oci().in_existing_folder(),
     reads_back_what_was_copied_in,
     leaves_nothing_when_dropped,
@@ -108,7 +117,7 @@ conformance!(
     refuses_bytes_that_are_not_as_promised
 );
 conformance!(
-    oci_with_shared_blobs,
+    oci_place_with_shared_blobs,
     crate::OnDisk::oci_with_shared_blobs(),
     reads_back_what_was_copied_in,
     reads_back_an_index_with_its_children,

@@ -1,0 +1,106 @@
+use std::collections::HashSet;
+
+use securecp_layer::Scope;
+use securecp_oci::{Descriptor, Digest, ImageName, RawManifest, View};
+
+use super::layout::{BLOBS, INDEX, blob_name};
+use super::lock::Lock;
+use super::source::read_layout;
+use super::{LayoutIndex, LayoutName};
+use crate::files::{self, Files};
+use crate::folder::Folder;
+use crate::path::Resolved;
+use crate::{Deleted, SourceOptions, TransportError};
+
+/// Takes one image out of a layout, with the blobs that no other image there needs.
+///
+/// A folder of shared blobs is never deleted from, since nobody knows who else refers to it.
+pub(crate) fn delete(
+    name: &ImageName,
+    options: &SourceOptions,
+    scope: &Scope,
+) -> Result<Deleted, TransportError> {
+    let LayoutName { path, selection } = LayoutName::parse(name)?;
+    let layout = Resolved::new(name, &path)?.folder(name)?;
+    let index = read_layout(&layout)?;
+    index.select(&selection, &layout)?;
+    let own = layout.make(BLOBS)?;
+    let shared = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
+    // In this order, as writers do: nobody who found a blob here is left without it.
+    let _blobs = Lock::exclusive(&own, scope)?;
+    let _index = Lock::exclusive(&layout, scope)?;
+    let index = read_layout(&layout)?;
+    let entry = index.select(&selection, &layout)?.clone();
+    let position = index.entries().iter().position(|other| *other == entry).unwrap_or_default();
+    let after = index.without(position, layout.path())?;
+    let unneeded = match &shared {
+        Some(_) => Vec::new(),
+        None => unneeded(&own, &entry, &after, scope)?,
+    };
+    // The reference ends the line when it deletes, and not when it writes.
+    layout.write(INDEX, &[after.bytes().as_ref(), b"\n"].concat())?;
+    layout.sync()?;
+    for digest in &unneeded {
+        own.remove_file(&blob_name(digest))?;
+    }
+    Ok(Deleted { manifest: entry.digest, blobs: unneeded })
+}
+
+/// The blobs that are there, that `gone` needs and no entry of `kept` does.
+fn unneeded(
+    blobs: &Folder,
+    gone: &Descriptor,
+    kept: &LayoutIndex,
+    scope: &Scope,
+) -> Result<Vec<Digest>, TransportError> {
+    let mut needed = HashSet::new();
+    for entry in kept.entries() {
+        reach(blobs, entry, &mut needed, scope)?;
+    }
+    let mut candidates = HashSet::new();
+    reach(blobs, gone, &mut candidates, scope)?;
+    let mut found = Vec::new();
+    for digest in candidates.difference(&needed) {
+        if blobs.size_of(&blob_name(digest))?.is_some() {
+            found.push(digest.clone());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Adds the digests of everything that `entry` needs. A manifest that is not there needs nothing; one that cannot be
+/// read is an error, because what it needs cannot be told.
+fn reach(
+    blobs: &Folder,
+    entry: &Descriptor,
+    seen: &mut HashSet<Digest>,
+    scope: &Scope,
+) -> Result<(), TransportError> {
+    let mut open = vec![entry.clone()];
+    while let Some(next) = open.pop() {
+        scope.check()?;
+        let is_manifest = next.media_type.manifest_kind().is_some();
+        if !seen.insert(next.digest.clone()) || !is_manifest {
+            continue;
+        }
+        if let Some(manifest) = read(blobs, &next)? {
+            match manifest.view() {
+                View::Index(index) => open.extend(index.manifests.iter().cloned()),
+                View::Image(image) => {
+                    let leaves = image.layers.iter().chain([&image.config]);
+                    seen.extend(leaves.map(|leaf| leaf.digest.clone()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(blobs: &Folder, entry: &Descriptor) -> Result<Option<RawManifest>, TransportError> {
+    let name = blob_name(&entry.digest);
+    match blobs.open(&name)? {
+        None => Ok(None),
+        Some(_) => files::read_manifest(blobs, &name, entry.into()).map(Some),
+    }
+}
