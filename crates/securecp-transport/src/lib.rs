@@ -12,6 +12,7 @@
 
 mod destination;
 mod dir;
+mod docker;
 mod error;
 mod files;
 mod folder;

@@ -1,8 +1,10 @@
 use std::path::PathBuf;
 
 use securecp_oci::{ImageName, Transport};
+use securecp_registry::Registries;
 
 use crate::dir::{DirDestination, DirSource};
+use crate::docker::{DockerDestination, DockerSource};
 use crate::oci::{OciDestination, OciSource};
 use crate::{Destination, Source, TransportError};
 
@@ -11,6 +13,8 @@ use crate::{Destination, Source, TransportError};
 pub struct SourceOptions {
     /// A folder that holds the blobs of OCI layouts as `ALG/HEX`, in place of the layout's own `blobs`.
     pub shared_blob_dir: Option<PathBuf>,
+    /// The registries, as this side meets them.
+    pub registries: Registries,
 }
 
 /// What a destination may need to know besides its name.
@@ -18,6 +22,8 @@ pub struct SourceOptions {
 pub struct DestinationOptions {
     /// A folder that holds the blobs of OCI layouts as `ALG/HEX`, in place of the layout's own `blobs`.
     pub shared_blob_dir: Option<PathBuf>,
+    /// The registries, as this side meets them.
+    pub registries: Registries,
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.
@@ -29,7 +35,7 @@ pub fn open_source(
     options: &SourceOptions,
 ) -> Result<Box<dyn Source>, TransportError> {
     match name.transport {
-        Transport::Docker => open_docker_source(name, options),
+        Transport::Docker => Ok(Box::new(DockerSource::open(name, &options.registries)?)),
         Transport::Oci => Ok(Box::new(OciSource::open(name, options)?)),
         Transport::Dir => Ok(Box::new(DirSource::open(name)?)),
         Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
@@ -47,29 +53,13 @@ pub fn open_destination(
     options: &DestinationOptions,
 ) -> Result<Box<dyn Destination>, TransportError> {
     match name.transport {
-        Transport::Docker => open_docker_destination(name, options),
+        Transport::Docker => Ok(Box::new(DockerDestination::new(name, &options.registries)?)),
         Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
         Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
         Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
             Err(not_supported(name))
         }
     }
-}
-
-/// The seam for registries: the `docker` module is called here.
-fn open_docker_source(
-    name: &ImageName,
-    _: &SourceOptions,
-) -> Result<Box<dyn Source>, TransportError> {
-    Err(not_supported(name))
-}
-
-/// The seam for registries: the `docker` module is called here.
-fn open_docker_destination(
-    name: &ImageName,
-    _: &DestinationOptions,
-) -> Result<Box<dyn Destination>, TransportError> {
-    Err(not_supported(name))
 }
 
 fn not_supported(name: &ImageName) -> TransportError {

@@ -1,0 +1,166 @@
+use securecp_layer::Scope;
+use securecp_oci::{Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag};
+use securecp_registry::{BlobUpload, Client, ManifestName, Registries, RegistryError};
+
+use crate::docker::{failure, reference};
+use crate::{Accepts, BlobPut, Destination, Place, TransportError, Writing};
+
+/// A place in a registry.
+pub(crate) struct DockerDestination {
+    name: String,
+    reference: Reference,
+    client: Client,
+}
+
+impl DockerDestination {
+    /// Nothing is asked of the registry yet.
+    pub(crate) fn new(name: &ImageName, registries: &Registries) -> Result<Self, TransportError> {
+        let reference = reference(name)?;
+        let client = registries.client(reference.repository())?;
+        Ok(Self { name: name.to_string(), client, reference })
+    }
+
+    /// The digest that the registry gives for a name. A registry that names none is asked in full.
+    fn digest_of(
+        &self,
+        name: ManifestName<'_>,
+        scope: &Scope,
+    ) -> Result<Option<Digest>, RegistryError> {
+        match self.client.head_manifest(name, scope)? {
+            None => Ok(None),
+            Some(head) if head.digest.is_some() => Ok(head.digest),
+            Some(_) => match self.client.manifest(name, scope) {
+                Ok(found) => Ok(Some(found.digest().clone())),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn unsupported(&self, problem: String) -> TransportError {
+        TransportError::Unsupported { name: self.name.clone(), problem }
+    }
+}
+
+impl Destination for DockerDestination {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn reference(&self) -> Option<&Reference> {
+        Some(&self.reference)
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts {
+            manifests: &[],
+            indexes: true,
+            simple_signatures: false,
+            sigstore_signatures: false,
+            keeps_urls: true,
+            parallel: true,
+            private_staging: false,
+        }
+    }
+
+    /// The registry answers, and knows us: whether it lets us write is only known by writing.
+    fn check(&self, scope: &Scope) -> Result<(), TransportError> {
+        self.current(None, scope).map(drop)
+    }
+
+    fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
+        self.client.has_blob(descriptor, scope).map_err(failure)
+    }
+
+    fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {
+        let name = ManifestName::Digest(manifest.digest());
+        let found = self.client.head_manifest(name, scope).map_err(failure)?;
+        Ok(found.is_some_and(|head| {
+            head.digest.is_none_or(|digest| digest == *manifest.digest())
+                && head.size_bytes.is_none_or(|size| size == manifest.size())
+        }))
+    }
+
+    fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
+        let name = match tag {
+            Some(tag) => Some(ManifestName::Tag(tag)),
+            None => ManifestName::of(&self.reference),
+        };
+        let found = name.map(|name| self.digest_of(name, scope)).transpose().map_err(failure)?;
+        Ok(found.flatten())
+    }
+
+    fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
+        scope.check()?;
+        Ok(Box::new(DockerWriting { to: self }))
+    }
+}
+
+/// Everything goes under its digest at once; only tags make it visible under a name.
+struct DockerWriting<'a> {
+    to: &'a DockerDestination,
+}
+
+impl Writing for DockerWriting<'_> {
+    fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        let upload = BlobUpload { known: blob.known, mount_from: blob.mount_from, open: blob.open };
+        self.to.client.put_blob(&upload, scope).map_err(failure)
+    }
+
+    fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        let name = ManifestName::Digest(manifest.digest());
+        self.to.client.put_manifest(name, manifest, scope).map(drop).map_err(failure)
+    }
+
+    fn put_signatures(
+        &self,
+        _: &RawManifest,
+        _: Place,
+        signatures: &[Signature],
+        _: &Scope,
+    ) -> Result<(), TransportError> {
+        if signatures.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("{} signatures cannot be stored there yet", signatures.len());
+        Err(self.to.unsupported(problem))
+    }
+
+    fn read_back(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        if self.to.has_manifest(manifest, scope)? {
+            return Ok(());
+        }
+        Err(TransportError::NotFound {
+            subject: format!("manifest {}", manifest.digest()),
+            place: self.to.name.clone(),
+        })
+    }
+
+    fn commit(
+        self: Box<Self>,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        if let Some(digest) = self.to.reference.digest().filter(|digest| *digest != root.digest()) {
+            let problem = format!("asked to write {digest}, but the image is {}", root.digest());
+            return Err(self.to.unsupported(problem));
+        }
+        // The name that the user gave comes last of all.
+        for tag in tags.iter().chain(self.to.reference.tag()) {
+            let put = self.to.client.put_manifest(ManifestName::Tag(tag), root, scope);
+            put.map_err(failure)?;
+        }
+        Ok(())
+    }
+}
