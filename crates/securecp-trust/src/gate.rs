@@ -10,6 +10,7 @@ use securecp_oci::{
 
 use crate::policy::{Policy, Requirement, RequirementKind};
 use crate::signed::{self, Case};
+use crate::sigstore::sigstore_signed;
 use crate::verdict::{Denial, Outcome, Refusal, RequirementVerdict, SubjectVerdict, Verdict};
 
 /// Largest key or certificate file that is used, in bytes: 4 MiB.
@@ -275,17 +276,15 @@ impl Bench<'_> {
             Requirement::SignedBy(it) => simple(subject)
                 .and_then(|found| signed::signed_by(self.case(subject), it, found))
                 .unwrap_or_else(|denial| not_met(kind, denial)),
-            Requirement::SigstoreSigned(_) => not_met(kind, unsupported(kind, sigstore(subject))),
+            Requirement::SigstoreSigned(it) => sigstore(subject)
+                .and_then(|found| sigstore_signed(self.case(subject), it, found))
+                .unwrap_or_else(|denial| not_met(kind, denial)),
         }
     }
 
     fn case<'b>(&'b self, subject: &'b Subject) -> Case<'b> {
         Case { gate: self.gate, subject, image: self.identity.reference.as_ref() }
     }
-}
-
-fn unsupported<T>(requirement: RequirementKind, found: Result<T, Denial>) -> Denial {
-    found.err().unwrap_or(Denial::NotSupported { requirement })
 }
 
 /// The simple-signing signatures with their places; sigstore ones are invisible to `signedBy`.

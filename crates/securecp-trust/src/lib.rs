@@ -42,6 +42,7 @@ pub use registries_d::{
     Direction, LookasideBase, LookasideError, REGISTRIES_D_LIMIT, RegistriesD, RegistriesDError,
     SignaturePlace,
 };
+pub use sigstore::{PublicKeyFault, SigstoreFault, SigstoreKeyFault};
 pub use simple::{VerifiedSimple, VerifyError, verify_simple};
 pub use verdict::{
     Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,

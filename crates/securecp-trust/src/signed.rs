@@ -140,6 +140,6 @@ pub(crate) fn not_a_payload(error: &PayloadError) -> SignatureFault {
     SignatureFault::Payload { failure: shown(&failure) }
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     Escaped::new(text).to_string()
 }

@@ -6,6 +6,7 @@ use securecp_oci::{Digest, Escaped};
 use serde::{Serialize, Serializer};
 
 use crate::policy::{RequirementKind, ScopeUsed};
+use crate::sigstore::{SigstoreFault, SigstoreKeyFault};
 
 /// The outcome of judging everything that one copy would bring along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -198,6 +199,10 @@ pub enum KeyFault {
     /// No certificate was found in any of the files.
     #[error("No public keys imported")]
     NoneImported,
+    /// A reason that only keys and certificates of `sigstoreSigned` have.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Sigstore(#[from] SigstoreKeyFault),
 }
 
 /// Why a signature is not accepted.
@@ -294,6 +299,10 @@ pub enum SignatureFault {
     /// The signature does not belong to the data.
     #[error("Invalid GPG signature: it does not verify")]
     Broken,
+    /// A reason that only sigstore signatures have.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Sigstore(#[from] SigstoreFault),
 }
 
 /// Everything that `admit` refuses to let through.

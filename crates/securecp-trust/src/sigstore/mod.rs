@@ -2,3 +2,13 @@
 //! bundles. Judged exactly as containers/image does, made in the form that it writes.
 //!
 //! Nothing here reads a file or a socket: keys, certificates and trusted roots come in as bytes, and so does the time.
+
+mod annotation;
+mod fault;
+mod pem;
+mod public_key;
+mod requirement;
+
+pub use fault::{SigstoreFault, SigstoreKeyFault};
+pub use public_key::PublicKeyFault;
+pub(crate) use requirement::sigstore_signed;

@@ -1,0 +1,1 @@
+axzOfMcy/kCWv5D5xlLVgI5bw/i52X7h3JpTa/z31izfsfXebnS3d7C+dSNDaAz57uUF9rfD9q4LzT41L04aAg==

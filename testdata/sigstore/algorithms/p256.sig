@@ -1,0 +1,1 @@
+MEYCIQCIBpgr5FgosphvxS/7xdJqs8jI08RTQs/yfCH6NuUvsQIhALXOjhZDtUzlduPKfgn3/jsqgLHL23V2DTa/EHimWNSn

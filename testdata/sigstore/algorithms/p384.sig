@@ -1,0 +1,1 @@
+MGUCMElfeAgMSJMxLg+Lrnc/DFbEQU2Q92pRUZ+nxaSHHimsqKP0LRIONrj01BaUQJdouwIxAM/mcThEaJNydIYQcxQx4xlfoKr+282CYpMkhEVVfzt2X/Brx1LWsvFpgiuXjuLusQ==

@@ -1,0 +1,1 @@
+MIGIAkIBVIL8kzJHgpzSFgNiZ+Ba544Kf/RqCDTZW6Qrh+MrGB1gp5+hhfpjorv/M/D3VDQAnswBijfZ5w12maa+oMkoXIkCQgC6A8L9ybatKjLvgne81XbP8jy65cmOuSXWnp52VBaICAgdn5TBdFcs6cUsDDtWKv6jN+pnimRb6fVJeCmbdSCgVw==
