@@ -1,8 +1,11 @@
+use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use securecp_crypt::Keys;
+use securecp_crypt::{Keys, Recipients};
 use securecp_layer::{Compression, Scope};
+use securecp_oci::{RawManifest, Reference, Signature};
 
 /// Changes that the user asked for.
 #[derive(Debug, Clone)]
@@ -15,6 +18,10 @@ pub struct Edits {
     pub recompression: Recompression,
     /// Keys for encrypted layers; without them encrypted layers stay as they are.
     pub decrypt: Option<Arc<Keys>>,
+    /// Who gets the keys of which layers.
+    pub encrypt: Option<Encryption>,
+    /// What signs every manifest at the destination.
+    pub signing: Signing,
     /// Find out digests of changed blobs before they are sent, so that one that is there is not sent again.
     pub precompute_digests: bool,
     /// Where data is kept that does not fit into memory.
@@ -42,6 +49,8 @@ impl Default for Edits {
             remove_signatures: false,
             recompression: Recompression::default(),
             decrypt: None,
+            encrypt: None,
+            signing: Signing::default(),
             precompute_digests: false,
             temporary: PathBuf::from("/var/tmp"),
             scope: Scope::new(),
@@ -52,6 +61,53 @@ impl Default for Edits {
 impl Edits {
     /// Whether the configuration of images has to be read to plan.
     pub(crate) fn need_config(&self) -> bool {
-        self.recompression != Recompression::Keep || self.decrypt.is_some()
+        self.recompression != Recompression::Keep
+            || self.decrypt.is_some()
+            || self.encrypt.is_some()
+    }
+}
+
+/// An encryption of layers.
+#[derive(Debug, Clone)]
+pub struct Encryption {
+    /// Who can decrypt.
+    pub recipients: Arc<Recipients>,
+    /// Positions of the layers, negative ones from the end; empty means all.
+    pub layers: Vec<i64>,
+}
+
+/// New signatures.
+#[derive(Debug, Clone, Default)]
+pub struct Signing {
+    /// Each makes one signature for each manifest and name.
+    pub signers: Vec<Arc<dyn ImageSigner>>,
+    /// The reference that is signed in place of the destination's.
+    pub identity: Option<Reference>,
+    /// Sign an index although some manifests that it names were not judged in this run.
+    pub dangerous_partial_index: bool,
+}
+
+/// Makes signatures of one kind with one key.
+pub trait ImageSigner: Send + Sync {
+    /// The key in public terms, for messages.
+    fn name(&self) -> String;
+
+    /// Whether it makes simple-signing (OpenPGP) signatures; sigstore ones otherwise.
+    fn is_simple(&self) -> bool;
+
+    /// Signs the digest of `manifest` under the name `identity`; the result was verified before it is returned.
+    ///
+    /// # Errors
+    /// The key cannot be used, or the new signature does not verify.
+    fn sign(
+        &self,
+        manifest: &RawManifest,
+        identity: &Reference,
+    ) -> Result<Signature, Box<dyn Error + Send + Sync>>;
+}
+
+impl fmt::Debug for dyn ImageSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImageSigner").field(&self.name()).finish()
     }
 }

@@ -117,6 +117,14 @@ pub enum Cause {
         /// The digest that came out.
         made: securecp_oci::Digest,
     },
+    /// A new signature could not be made.
+    #[error("signing with {signer}")]
+    Signing {
+        /// The signer.
+        signer: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The job was stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),

@@ -22,7 +22,7 @@ mod select;
 mod survey;
 
 pub use chain::Step;
-pub use edits::{Edits, Recompression};
+pub use edits::{Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
 pub use job::{Effort, Job, Outcome, Written, copy};
 pub use plan::{

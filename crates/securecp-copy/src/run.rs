@@ -269,13 +269,30 @@ impl Runner<'_> {
         done: &Done<NodeResult>,
     ) -> Result<NodeResult, CopyError> {
         let found = self.plan.found(work.found);
-        let signatures = found.subject.signatures.as_deref().unwrap_or_default();
-        if let Some(NodeResult::Manifest(manifest)) = done.of(work.manifest.0) {
-            self.writing
-                .put_signatures(manifest, found.place, signatures, self.scope)
-                .map_err(|error| self.failed(Phase::Signatures, error))?;
+        let Some(NodeResult::Manifest(manifest)) = done.of(work.manifest.0) else {
+            return Ok(NodeResult::Signatures);
+        };
+        let carried = found.subject.signatures.as_deref().unwrap_or_default();
+        let mut signatures = carried[..work.carried.min(carried.len())].to_vec();
+        for signer in &self.job.edits.signing.signers {
+            for identity in &work.identities {
+                let signed = signer.sign(manifest, identity);
+                signatures.push(signed.map_err(|source| self.unsigned(signer.name(), source))?);
+            }
         }
+        self.writing
+            .put_signatures(manifest, found.place, &signatures, self.scope)
+            .map_err(|error| self.failed(Phase::Signatures, error))?;
         Ok(NodeResult::Signatures)
+    }
+
+    fn unsigned(
+        &self,
+        signer: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> CopyError {
+        let cause = Cause::Signing { signer, source };
+        CopyError { phase: Phase::Signatures, side: None, place: String::new(), cause }
     }
 
     fn failed(&self, phase: Phase, error: TransportError) -> CopyError {

@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use securecp_copy::{CopyError, Edits, Effort, IndexMode, Job, Outcome, Phase, Select, Side, copy};
+use securecp_copy::{
+    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Select, Side, Signing,
+    copy,
+};
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
     Algorithm, Declared, Descriptor, Digest, ImageIdentity, ManifestKind, MediaType, PlatformWish,
@@ -199,11 +202,18 @@ struct Shelf {
     reference: Option<Reference>,
     indexes: bool,
     loses_manifests: bool,
+    holds_signatures: bool,
 }
 
 impl Shelf {
     fn new() -> Self {
-        Self { state: Mutex::default(), reference: None, indexes: true, loses_manifests: false }
+        Self {
+            state: Mutex::default(),
+            reference: None,
+            indexes: true,
+            loses_manifests: false,
+            holds_signatures: false,
+        }
     }
 
     fn log(&self, line: String) {
@@ -232,7 +242,7 @@ impl Destination for Shelf {
         Accepts {
             manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
             indexes: self.indexes,
-            simple_signatures: false,
+            simple_signatures: self.holds_signatures,
             sigstore_signatures: false,
             keeps_urls: true,
             parallel: true,
@@ -294,12 +304,13 @@ impl Writing for Filling<'_> {
 
     fn put_signatures(
         &self,
-        _: &RawManifest,
-        _: Place,
-        _: &[Signature],
+        manifest: &RawManifest,
+        place: Place,
+        signatures: &[Signature],
         _: &Scope,
     ) -> Result<(), TransportError> {
-        self.0.log("signatures".to_owned());
+        assert!(self.0.state.lock().unwrap().manifests.contains_key(manifest.digest()));
+        self.0.log(format!("{} signatures {place:?}", signatures.len()));
         Ok(())
     }
 
@@ -338,6 +349,7 @@ struct Ask<'a> {
     effort: Effort,
     dry_run: bool,
     scope: Scope,
+    tags: Vec<Tag>,
 }
 
 impl<'a> Ask<'a> {
@@ -351,6 +363,7 @@ impl<'a> Ask<'a> {
             effort: Effort { retry_delay: Some(Duration::from_millis(1)), ..Effort::default() },
             dry_run: false,
             scope: Scope::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -359,7 +372,7 @@ impl<'a> Ask<'a> {
         copy(&Job {
             from: self.from,
             to: self.to,
-            tags: &[],
+            tags: &self.tags,
             select: &self.select,
             policy: &self.policy,
             gate: &Gate::new(&keys),
@@ -618,4 +631,108 @@ fn a_platform_that_is_missing_ends_the_copy() {
     let select = platforms(&["arm64", "s390x"], IndexMode::Sparse);
     let error = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap_err();
     assert!(error.cause.to_string().contains("s390x"), "{error:?}");
+}
+
+/// Writes down what it is asked to sign.
+#[derive(Default)]
+struct Pen {
+    signed: Mutex<Vec<String>>,
+    dry: bool,
+}
+
+impl ImageSigner for Pen {
+    fn name(&self) -> String {
+        "pen".to_owned()
+    }
+
+    fn is_simple(&self) -> bool {
+        true
+    }
+
+    fn sign(
+        &self,
+        manifest: &RawManifest,
+        identity: &Reference,
+    ) -> Result<Signature, Box<dyn std::error::Error + Send + Sync>> {
+        if self.dry {
+            return Err("the pen is dry".into());
+        }
+        self.signed.lock().unwrap().push(format!("{identity} {}", manifest.digest()));
+        Ok(Signature::Simple(Bytes::from_static(b"\x90new")))
+    }
+}
+
+fn signed_by(pen: &Arc<Pen>) -> Edits {
+    let signers: Vec<Arc<dyn ImageSigner>> = vec![pen.clone()];
+    Edits { signing: Signing { signers, ..Signing::default() }, ..Edits::default() }
+}
+
+fn named_shelf() -> Shelf {
+    Shelf {
+        reference: Some("localhost:1/x:v1".parse().unwrap()),
+        holds_signatures: true,
+        ..Shelf::new()
+    }
+}
+
+#[test]
+fn signs_every_manifest_before_anything_is_named() {
+    let (from, to, pen) = (two_platforms(), named_shelf(), Arc::new(Pen::default()));
+    Ask { edits: signed_by(&pen), ..Ask::new(&from, &to) }.copy().unwrap();
+    let lines = to.effects();
+    let at = |wanted: &str| lines.iter().rposition(|l| l.contains(wanted)).unwrap();
+    assert!(at("signatures") < at("read back") && at("read back") < at("commit"), "{lines:?}");
+    let signed = pen.signed.lock().unwrap();
+    assert_eq!(signed.len(), 3, "two images and the index");
+    assert!(signed.iter().all(|s| s.starts_with("localhost:1/x:v1 sha256:")), "{signed:?}");
+}
+
+#[test]
+fn every_name_gets_a_signature_of_its_own() {
+    let (from, to, pen) = (two_platforms(), named_shelf(), Arc::new(Pen::default()));
+    let tags = vec!["v2".parse().unwrap()];
+    Ask { edits: signed_by(&pen), select: amd64(), tags: tags.clone(), ..Ask::new(&from, &to) }
+        .copy()
+        .unwrap();
+    let names: Vec<String> =
+        pen.signed.lock().unwrap().iter().map(|s| s[..16].to_owned()).collect();
+    assert_eq!(names, ["localhost:1/x:v1", "localhost:1/x:v2"]);
+    let mut edits = signed_by(&pen);
+    edits.signing.identity = Some("h.example/y:z".parse().unwrap());
+    let error = Ask { edits, tags, ..Ask::new(&from, &to) }.copy().unwrap_err();
+    assert!(error.cause.to_string().contains("2 names"), "{error:?}");
+}
+
+#[test]
+fn a_signer_that_fails_leaves_no_name() {
+    let (from, to) = (two_platforms(), named_shelf());
+    let pen = Arc::new(Pen { dry: true, ..Pen::default() });
+    let error = Ask { edits: signed_by(&pen), ..Ask::new(&from, &to) }.copy().unwrap_err();
+    assert_eq!(error.phase, Phase::Signatures);
+    assert!(!to.effects().contains(&"commit".to_owned()));
+}
+
+#[test]
+fn asks_for_signatures_where_none_can_be_held_before_anything_is_sent() {
+    let (from, pen) = (two_platforms(), Arc::new(Pen::default()));
+    let nameless = Shelf { reference: None, ..named_shelf() };
+    let holds_none = Shelf { holds_signatures: false, ..named_shelf() };
+    for (to, wanted) in [(nameless, "--sign-identity"), (holds_none, "cannot hold")] {
+        let error = Ask { edits: signed_by(&pen), ..Ask::new(&from, &to) }.copy().unwrap_err();
+        assert!(error.cause.to_string().contains(wanted), "{error:?}");
+        assert!(to.effects().is_empty());
+    }
+}
+
+#[test]
+fn an_index_of_which_parts_were_not_judged_is_not_signed() {
+    let (from, to, pen) = (two_platforms(), named_shelf(), Arc::new(Pen::default()));
+    for select in [Select::IndexOnly, platforms(&["arm64"], IndexMode::Sparse)] {
+        let asked = Ask { edits: signed_by(&pen), select, ..Ask::new(&from, &to) };
+        let error = asked.copy().unwrap_err();
+        assert!(error.cause.to_string().contains("--dangerous-sign-partial-index"), "{error:?}");
+    }
+    let mut edits = signed_by(&pen);
+    edits.signing.dangerous_partial_index = true;
+    Ask { edits, select: Select::IndexOnly, ..Ask::new(&from, &to) }.copy().unwrap();
 }

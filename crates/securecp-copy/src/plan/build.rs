@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 
-use securecp_oci::{Descriptor, Digest, Image, ManifestKind, RawManifest, Signature};
+use securecp_oci::{Descriptor, Digest, Image, ManifestKind, MediaType, RawManifest};
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
-use crate::plan::layers::{LayerAt, diff_ids, step};
+use crate::plan::layers::{LayerAt, chosen_for_encryption, diff_ids, step};
+use crate::plan::signatures::SignatureDesk;
 use crate::plan::{
     BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, PlanError, Produced, Reason,
     SignatureWork, Work,
@@ -93,10 +94,19 @@ impl Builder<'_> {
             Some(config) => diff_ids(manifest, image, config)?,
             None => Vec::new(),
         };
+        let chosen = chosen_for_encryption(manifest, image, self.edits)?;
+        if !chosen.is_empty() && *manifest.media_type() != MediaType::OCI_MANIFEST {
+            return Err(PlanError::NotOci {
+                manifest: manifest.digest().clone(),
+                found: manifest.media_type().clone(),
+            });
+        }
         let mut layers = Vec::new();
         for (position, descriptor) in image.layers.iter().enumerate() {
             let diff_id = diff_ids.get(position);
-            let at = LayerAt { manifest: manifest.digest(), position, descriptor, diff_id };
+            let encrypt = chosen.contains(&position);
+            let at =
+                LayerAt { manifest: manifest.digest(), position, descriptor, diff_id, encrypt };
             let (step, changes) = step(&at, self.edits, self.there.accepts.private_staging)?;
             layers.push((position, self.blob(descriptor, step, changes, diff_id)));
         }
@@ -178,32 +188,16 @@ impl Builder<'_> {
         Ok(Produced::Made(reasons))
     }
 
-    /// Signatures travel with a manifest whose bytes are kept; nothing is lost without being asked for.
+    /// Signatures travel with a manifest whose bytes are kept, and new ones are made; nothing is lost without being
+    /// asked for.
     fn signatures(&mut self, index: usize, manifest: NodeId) -> Result<(), PlanError> {
-        if self.edits.remove_signatures {
-            return Ok(());
+        let desk = SignatureDesk { edits: self.edits, there: self.there, found: self.found };
+        let carried = desk.carried(index)?;
+        let identities = desk.identities(index)?;
+        if carried > 0 || !identities.is_empty() {
+            let work = SignatureWork { manifest, found: index, carried, identities };
+            self.push(Work::Signatures(work), vec![manifest]);
         }
-        let subject = &self.found[index].subject;
-        let digest = || subject.manifest.digest().clone();
-        let signatures = subject.signatures.as_ref().map_err(|failure| {
-            PlanError::SignaturesUnknown { manifest: digest(), why: failure.to_string() }
-        })?;
-        if signatures.is_empty() {
-            return Ok(());
-        }
-        let accepts = &self.there.accepts;
-        let taken = |signature: &Signature| match signature {
-            Signature::Simple(_) => accepts.simple_signatures,
-            _ => accepts.sigstore_signatures,
-        };
-        if !signatures.iter().all(taken) {
-            return Err(PlanError::Signatures {
-                name: self.there.name.clone(),
-                count: signatures.len(),
-                manifest: digest(),
-            });
-        }
-        self.push(Work::Signatures(SignatureWork { manifest, found: index }), vec![manifest]);
         Ok(())
     }
 

@@ -59,6 +59,35 @@ pub enum PlanError {
         /// Why.
         why: String,
     },
+    /// A new signature could not be stored.
+    #[error("{name} cannot hold a signature made by {signer}")]
+    NewSignature {
+        /// The destination.
+        name: String,
+        /// The signer.
+        signer: String,
+    },
+    /// There is no reference to sign.
+    #[error("Cannot determine canonical Docker reference for destination {0}; use --sign-identity")]
+    NoIdentity(String),
+    /// One identity cannot serve several names.
+    #[error("--sign-identity names one image, but {names} names are to be written")]
+    OneIdentity {
+        /// How many names.
+        names: usize,
+    },
+    /// An index would be signed although not everything that it names was judged.
+    #[error(
+        "index {manifest} names {named} manifests, of which {judged} were judged in this run; it is not signed without --dangerous-sign-partial-index"
+    )]
+    PartialIndex {
+        /// The index.
+        manifest: Digest,
+        /// How many were judged.
+        judged: usize,
+        /// How many it names.
+        named: usize,
+    },
     /// A digest would change although it was to be kept.
     #[error("Instructed to preserve digests, but {manifest} would change: {reasons}")]
     Preserve {
@@ -92,6 +121,14 @@ pub enum PlanError {
         option: &'static str,
         /// Why.
         why: String,
+    },
+    /// Only OCI manifests can hold encrypted layers.
+    #[error("encrypted layers need an OCI manifest, {manifest} is {found}; use --format oci")]
+    NotOci {
+        /// The manifest.
+        manifest: Digest,
+        /// Its type.
+        found: MediaType,
     },
     /// A layer is encrypted already and it was not said what is to become of that.
     #[error(

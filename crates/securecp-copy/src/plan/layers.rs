@@ -1,6 +1,7 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use securecp_crypt::{Envelope, PrivateStaging, Unlocked};
+use securecp_crypt::{CryptError, Encrypt, Envelope, PrivateStaging, Unlocked, encrypted_type};
 use securecp_layer::{CheckDiffId, Compression, Recompress, Transform};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
@@ -18,6 +19,8 @@ pub(super) struct LayerAt<'a> {
     pub(super) position: usize,
     pub(super) descriptor: &'a Descriptor,
     pub(super) diff_id: Option<&'a Digest>,
+    /// Whether it is one that was chosen for encryption.
+    pub(super) encrypt: bool,
 }
 
 /// What is done to a layer, and why that changes its bytes.
@@ -40,7 +43,40 @@ pub(super) fn step(
         step.recompress = Some(Arc::new(transform));
         changes.push(Change::Recompressed(to.codec().name()));
     }
+    if let (true, Some(encryption)) = (layer.encrypt, &edits.encrypt) {
+        if media_type.is_encrypted() {
+            let manifest = layer.manifest.clone();
+            return Err(PlanError::AlreadyEncrypted { manifest, layer: layer.position });
+        }
+        encrypted_type(&media_type).map_err(|e| crypt_error(layer, e))?;
+        step.encrypt = Some(Arc::new(Encrypt::new(Arc::clone(&encryption.recipients))));
+        changes.push(Change::Encrypted);
+    }
     Ok((step, changes))
+}
+
+/// The positions of the layers to encrypt.
+pub(super) fn chosen_for_encryption(
+    manifest: &RawManifest,
+    image: &Image,
+    edits: &Edits,
+) -> Result<BTreeSet<usize>, PlanError> {
+    let Some(encryption) = &edits.encrypt else { return Ok(BTreeSet::new()) };
+    let count = image.layers.len();
+    if encryption.layers.is_empty() {
+        return Ok((0..count).collect());
+    }
+    let resolve = |index: &i64| {
+        let from_end = i64::try_from(count).ok().and_then(|count| count.checked_add(*index));
+        let position = if *index < 0 { from_end } else { Some(*index) };
+        let position = position.and_then(|p| usize::try_from(p).ok()).filter(|p| *p < count);
+        position.ok_or_else(|| PlanError::Crypt {
+            manifest: manifest.digest().clone(),
+            layer: count,
+            source: CryptError::LayerIndex { index: *index, count },
+        })
+    };
+    encryption.layers.iter().map(resolve).collect()
 }
 
 fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<Unlocked>, PlanError> {

@@ -1,4 +1,4 @@
-use securecp_oci::{Descriptor, Digest, Repository, Tag};
+use securecp_oci::{Descriptor, Digest, Reference, Repository, Tag};
 use securecp_transport::Place;
 use securecp_trust::Admitted;
 
@@ -11,6 +11,7 @@ use crate::survey::{Found, FoundManifest};
 mod build;
 mod error;
 mod layers;
+mod signatures;
 
 pub use error::PlanError;
 
@@ -107,8 +108,12 @@ pub struct ManifestWork {
 pub struct SignatureWork {
     /// The manifest signed.
     pub manifest: NodeId,
-    /// Which of the manifests found holds the signatures.
+    /// Which of the manifests found it comes from.
     pub found: usize,
+    /// How many signatures of the source travel with it.
+    pub carried: usize,
+    /// The names for which new signatures are made, by every signer.
+    pub identities: Vec<Reference>,
 }
 
 /// What a manifest will be.
