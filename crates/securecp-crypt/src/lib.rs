@@ -29,6 +29,7 @@ mod jwe;
 mod key;
 mod media;
 mod options;
+mod pkcs7;
 mod scheme;
 mod secret;
 mod wrapper;
@@ -42,6 +43,7 @@ pub use key::{
     Certificate, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey, read_key_file,
 };
 pub use media::encrypted_type;
+pub use pkcs7::{Pkcs7Keys, Pkcs7Recipients};
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use wrapper::{Budget, KeyUnwrapper, KeyWrapper, Keys, Recipient, Recipients, Unwrapped};

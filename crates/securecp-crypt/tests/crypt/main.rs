@@ -10,3 +10,5 @@ mod layout;
 mod skopeo;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wrappers;

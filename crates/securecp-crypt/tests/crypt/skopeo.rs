@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use openssl::pkey::PKey;
-use securecp_crypt::{JweRecipients, KeyMaterial, KeyWrapper, PublicKey, Recipients};
+use securecp_crypt::{
+    JweRecipients, KeyMaterial, KeyWrapper, Pkcs7Recipients, PublicKey, Recipients,
+};
 use tempfile::TempDir;
 
 use crate::layout::{Layout, testdata};
@@ -75,6 +77,14 @@ pub(crate) fn jwe(names: &[&str]) -> Box<dyn KeyWrapper> {
     Box::new(JweRecipients::new(names.iter().map(|name| public(name)).collect()).unwrap())
 }
 
+pub(crate) fn pkcs7(names: &[&str]) -> Box<dyn KeyWrapper> {
+    let certificate = |name: &&str| match &read(name, None)[..] {
+        [KeyMaterial::Certificate(certificate)] => certificate.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    Box::new(Pkcs7Recipients::new(names.iter().map(certificate).collect()).unwrap())
+}
+
 /// The EC key as PKCS#8, since the reference does not read the form of `openssl ecparam`.
 fn ec_key(bench: &Bench) -> String {
     let pem = fs::read(key("ec-a.pem")).unwrap();
@@ -119,4 +129,31 @@ fn opens_jwe_that_skopeo_made_here() {
         assert_eq!(made.decrypt(&keys(&[right])).unwrap(), plain());
     }
     assert!(made.decrypt(&keys(&["rsa-b.pem"])).is_err());
+}
+
+#[test]
+fn skopeo_opens_pkcs7_and_mixed() {
+    let bench = Bench::new();
+    let layout = bench.encrypt(vec![pkcs7(&["x509-a.pem", "x509-b.pem"])], &[0, 1, 2]);
+    bench.opens(&layout, &[&key("rsa-a.pem"), &key("x509-a.pem")]).unwrap();
+    bench.opens(&layout, &[&key("x509-b.pem"), &key("rsa-b.pem")]).unwrap();
+    assert!(bench.opens(&layout, &[&key("x509-b.pem"), &key("rsa-a.pem")]).is_err());
+    let bench = Bench::new();
+    let wrappers = vec![jwe(&["rsa-a.pub.pem"]), pkcs7(&["x509-b.pem"])];
+    let layout = bench.encrypt(wrappers, &[0, 2]);
+    bench.opens(&layout, &[&key("rsa-a.pem")]).unwrap();
+    bench.opens(&layout, &[&key("rsa-b.pem"), &key("x509-b.pem")]).unwrap();
+}
+
+/// The content of this version stands in octet strings.
+#[test]
+fn opens_pkcs7_that_skopeo_made_here() {
+    let bench = Bench::new();
+    let recipients = ["x509-a.pem", "x509-b.pem"].map(|name| format!("pkcs7:{}", key(name)));
+    let options: Vec<_> = recipients.iter().flat_map(|r| ["--encryption-key", r]).collect();
+    let made = bench.skopeo(&options, &testdata("plain"), "made").unwrap();
+    for pair in [["x509-a.pem", "rsa-a.pem"], ["x509-b.pem", "rsa-b.pem"]] {
+        assert_eq!(made.decrypt(&keys(&pair)).unwrap(), plain());
+    }
+    assert!(made.decrypt(&keys(&["x509-a.pem", "rsa-b.pem"])).is_err());
 }

@@ -3,8 +3,8 @@
 use std::fs;
 
 use securecp_crypt::{
-    Budget, JweKeys, KeyFileError, KeyMaterial, KeyUnwrapper, Keys, Passphrase, Secret, Unwrapped,
-    read_key_file,
+    Budget, JweKeys, KeyFileError, KeyMaterial, KeyUnwrapper, Keys, Passphrase, Pkcs7Keys, Secret,
+    Unwrapped, read_key_file,
 };
 use securecp_oci::Digest;
 
@@ -23,13 +23,16 @@ pub(crate) fn read(name: &str, passphrase: Option<&str>) -> Vec<KeyMaterial> {
 
 /// Keys as the command line would give them, in one set.
 pub(crate) fn keys(names: &[&str]) -> Keys {
-    let mut private = Vec::new();
+    let (mut private, mut certificates) = (Vec::new(), Vec::new());
     for material in names.iter().flat_map(|name| read(name, None)) {
-        if let KeyMaterial::Private(key) = material {
-            private.push(key);
+        match material {
+            KeyMaterial::Private(key) => private.push(key),
+            KeyMaterial::Certificate(certificate) => certificates.push(certificate),
+            other => panic!("{other:?}"),
         }
     }
-    Keys::new(vec![Box::new(JweKeys::new(private))], Budget::default())
+    let pkcs7 = Pkcs7Keys::new(&certificates, &private);
+    Keys::new(vec![Box::new(JweKeys::new(private)), Box::new(pkcs7)], Budget::default())
 }
 
 pub(crate) fn plain() -> Vec<Digest> {
@@ -37,7 +40,7 @@ pub(crate) fn plain() -> Vec<Digest> {
 }
 
 #[test]
-fn every_jwe_vector_opens_with_each_right_key_only() {
+fn every_vector_opens_with_each_right_key_only() {
     for (vector, right, wrong) in [
         ("enc-jwe", &["rsa-a.pem", "rsa-a.der"][..], &["rsa-b.pem", "ec-a.pem"][..]),
         ("enc-jwe-two-recipients", &["rsa-a.pem", "rsa-b.pem"], &["ec-a.pem"]),
@@ -45,6 +48,7 @@ fn every_jwe_vector_opens_with_each_right_key_only() {
         ("enc-jwe-layer1", &["rsa-a.pem"], &["rsa-b.pem"]),
         ("enc-jwe-last", &["rsa-a.pem"], &["rsa-b.pem"]),
         ("enc-mixed", &["rsa-a.pem"], &["rsa-b.pem", "ec-a.pem"]),
+        ("enc-pkcs7", &[], &["rsa-a.pem", "x509-a.pem", "x509-b.pem", "rsa-b.pem"]),
     ] {
         let layout = Layout::open(&testdata(vector));
         for key in right {
@@ -54,8 +58,28 @@ fn every_jwe_vector_opens_with_each_right_key_only() {
             let error = layout.decrypt(&keys(&[key])).unwrap_err();
             assert!(error.contains(REFUSAL), "{vector} with {key}: {error}");
         }
+        if right.is_empty() {
+            continue;
+        }
         let both = [wrong, right].concat();
         assert_eq!(layout.decrypt(&keys(&both)).unwrap(), plain(), "{vector} with {both:?}");
+    }
+}
+
+#[test]
+fn certificates_and_keys_open_together_only() {
+    for (vector, names) in [
+        ("enc-pkcs7", &["rsa-a.pem", "x509-a.pem"][..]),
+        ("enc-pkcs7", &["x509-a.pem", "rsa-b.pem", "x509-b.pem", "rsa-a.pem"]),
+        ("enc-mixed", &["x509-b.pem", "rsa-b.pem"]),
+    ] {
+        let layout = Layout::open(&testdata(vector));
+        assert_eq!(layout.decrypt(&keys(names)).unwrap(), plain(), "{vector} with {names:?}");
+    }
+    let layout = Layout::open(&testdata("enc-pkcs7"));
+    for names in [&["x509-a.pem", "rsa-b.pem"][..], &["x509-b.pem", "rsa-a.pem"]] {
+        let error = layout.decrypt(&keys(names)).unwrap_err();
+        assert!(error.contains(REFUSAL), "{error}");
     }
 }
 
