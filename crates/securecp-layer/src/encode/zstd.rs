@@ -26,7 +26,7 @@ impl ZstdFrame {
             CParameter::ChecksumFlag(true),
         ];
         if level.number() >= FIRST_ULTRA_LEVEL {
-            parameters.push(CParameter::WindowLog(WINDOW_LOG));
+            parameters.extend(ULTRA);
         }
         for parameter in parameters {
             context.set_parameter(parameter).map_err(failure)?;
@@ -76,8 +76,41 @@ impl Encode for ZstdFrame {
 /// Part of what decides the bytes: changing it changes every digest.
 const JOB_BYTES: u32 = 1 << 20;
 const FIRST_ULTRA_LEVEL: u8 = 20;
-const WINDOW_LOG: u32 = 23;
+/// The window and tables of level 19: larger tables would only take memory.
+const ULTRA: [CParameter; 3] =
+    [CParameter::WindowLog(23), CParameter::ChainLog(24), CParameter::HashLog(23)];
 
 fn failure(code: usize) -> CodecError {
     CodecError::Failed(get_error_name(code).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compression;
+
+    #[test]
+    fn takes_no_more_memory_than_the_plan_reserves() {
+        let mut plain = Vec::new();
+        for n in 0..250_000_u32 {
+            plain.extend_from_slice(&n.wrapping_mul(2_654_435_761).to_le_bytes());
+            plain.extend_from_slice(b"some text that repeats itself");
+        }
+        for (level, workers) in [(1, 1), (3, 1), (3, 2), (6, 2), (9, 2), (12, 1), (16, 1), (22, 1)]
+        {
+            let level = ZstdLevel::new(level).unwrap();
+            let reserved = Compression::Zstd(level).memory_bytes(Workers::new(workers));
+            let mut frame = ZstdFrame::new(level, Workers::new(workers)).unwrap();
+            let mut most = 0;
+            for chunk in plain.chunks(CHUNK) {
+                let mut chunk = Bytes::copy_from_slice(chunk);
+                while !chunk.is_empty() {
+                    frame.write(&mut chunk).unwrap();
+                }
+                most = most.max(frame.context.sizeof() as u64);
+            }
+            assert!(most <= reserved, "{level:?} {workers}: {most} {reserved}");
+            assert!(reserved < 4 * most, "{level:?} {workers}: {most} {reserved}");
+        }
+    }
 }
