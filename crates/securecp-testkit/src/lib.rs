@@ -1,3 +1,27 @@
-//! Development only: fixtures, fault proxy, registry simulators.
+//! Development only: fixtures, fault proxy, registry simulators, peers.
+//!
+//! [`Fixture`] makes images, [`Registry`] is the project's own registry over a temporary directory,
+//! [`proxy::Proxy`] breaks things on purpose in front of any registry. Everything runs on loopback and ends when it is
+//! dropped. It refuses to skip: a peer tool that is missing is an error.
+//!
+//! ```
+//! use securecp_testkit::{Fixture, Registry};
+//! let registry = Registry::start()?;
+//! Fixture::tiny()?.push(registry.address(), "tiny", Some("v1"))?;
+//! assert!(registry.requests().iter().all(|request| request.status < 400 || request.method == "HEAD"));
+//! # Ok::<(), securecp_testkit::TestkitError>(())
+//! ```
 
+mod embedded;
+mod error;
+mod fixture;
 pub mod http;
+mod layer;
+mod place;
+pub mod proxy;
+
+pub use embedded::Registry;
+pub use error::{Result, TestkitError};
+pub use fixture::{Fixture, Manifest};
+pub use layer::{Blob, Content, Layer, Noise};
+pub use place::tamper;
