@@ -42,7 +42,10 @@ pub use registries_d::{
     Direction, LookasideBase, LookasideError, REGISTRIES_D_LIMIT, RegistriesD, RegistriesDError,
     SignaturePlace,
 };
-pub use sigstore::{PublicKeyFault, SigstoreFault, SigstoreKeyFault};
+pub use sigstore::{
+    PublicKeyFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
+    SigstoreSignError, SigstoreSigner,
+};
 pub use simple::{VerifiedSimple, VerifyError, verify_simple};
 pub use verdict::{
     Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,

@@ -6,9 +6,13 @@
 mod annotation;
 mod fault;
 mod pem;
+mod private_key;
 mod public_key;
 mod requirement;
+mod signer;
 
 pub use fault::{SigstoreFault, SigstoreKeyFault};
+pub use private_key::{SigstoreKey, SigstoreKeyError};
 pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
+pub use signer::{SigstoreSignError, SigstoreSigner};

@@ -7,5 +7,6 @@
 
 mod keys;
 mod material;
+mod signing;
 #[path = "../trust/support.rs"]
 mod support;

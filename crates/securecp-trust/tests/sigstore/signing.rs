@@ -1,0 +1,193 @@
+//! Private-key files and new signatures.
+
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use securecp_oci::{Signature, base64};
+use securecp_trust::{
+    Payload, PayloadKind, SigstoreKey, SigstoreKeyError, SigstoreSignError, SigstoreSigner,
+};
+use serde_json::json;
+
+use crate::material::*;
+
+const PASSPHRASE: &[u8] = b"correct horse";
+
+fn unlock(name: &str, passphrase: Option<&[u8]>) -> Result<SigstoreKey, SigstoreKeyError> {
+    SigstoreKey::from_encrypted_pem(
+        &testdata(&format!("sigstore/private-keys/{name}.key")),
+        passphrase,
+    )
+}
+
+fn payload() -> Payload {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_230_716);
+    Payload::new(PayloadKind::Sigstore, manifest().digest(), &NAME.parse().unwrap(), now).unwrap()
+}
+
+fn raw(signature: &Signature) -> Vec<u8> {
+    let Signature::Sigstore { annotations, .. } = signature else { panic!("{signature:?}") };
+    assert_eq!(annotations.keys().collect::<Vec<_>>(), [SIGNATURE]);
+    base64::decode(&annotations[SIGNATURE]).unwrap()
+}
+
+#[test]
+fn keys_of_every_kind_label_and_cost_unlock_and_sign() {
+    for name in [
+        "p256",
+        "p384",
+        "p521",
+        "rsa2048",
+        "ed25519",
+        "legacy-cost",
+        "owasp-cost",
+        "no-public-part",
+    ] {
+        let key = unlock(name, Some(PASSPHRASE)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let public = text(&format!("sigstore/private-keys/{name}.pub"));
+        assert_eq!(key.public_pem(), public, "{name}");
+        let signature = SigstoreSigner::new(key).sign(&payload()).unwrap();
+        let path = format!("sigstore/private-keys/{name}.pub");
+        let verdict = judge(&policy(json!({"keyPath": path})), vec![signature]);
+        assert_eq!(outcome(&verdict), "accepted", "{name}: {verdict}");
+    }
+}
+
+#[test]
+fn the_reference_s_key_file_unlocks() {
+    let passphrase = testdata("keys/cosign.passphrase");
+    let key = SigstoreKey::from_encrypted_pem(&testdata("keys/cosign.private"), Some(&passphrase));
+    assert_eq!(key.unwrap().public_pem(), text("keys/cosign.pub"));
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_in_the_reference_s_words() {
+    for wrong in [b"wrong".as_slice(), b"", b"correct horse\n"] {
+        let error = unlock("p256", Some(wrong)).unwrap_err();
+        assert_eq!(error.to_string(), "decrypt: encrypted: decryption failed");
+    }
+    let error = unlock("empty-passphrase", Some(PASSPHRASE)).unwrap_err();
+    assert!(matches!(error, SigstoreKeyError::WrongPassphrase));
+}
+
+#[test]
+fn an_empty_passphrase_is_not_a_missing_one() {
+    unlock("empty-passphrase", Some(b"")).unwrap();
+    for name in ["empty-passphrase", "p256"] {
+        let error = unlock(name, None).unwrap_err();
+        assert_eq!(error.to_string(), "private key passphrase not provided");
+    }
+}
+
+#[test]
+fn files_of_another_form_are_refused() {
+    for (name, phrase) in [
+        ("bad-cost-n", "unsupported scrypt parameters"),
+        ("bad-cost-huge", "unsupported scrypt parameters"),
+        ("bad-cost-r", "unsupported scrypt parameters"),
+        ("bad-cost-p", "unsupported scrypt parameters"),
+        ("bad-cost-missing", "unsupported scrypt parameters"),
+        ("bad-kdf", "private key file: kdf.name is not scrypt"),
+        ("bad-cipher", "private key file: cipher.name is not nacl/secretbox"),
+        ("bad-nonce", "private key file: cipher.nonce is not 24 bytes"),
+        ("bad-salt", "private key file: kdf.salt is not base64"),
+        ("bad-ciphertext", "decrypt: encrypted: decryption failed"),
+        ("bad-twice", "private key file cannot be read"),
+        ("bad-json", "private key file cannot be read"),
+        ("bad-content", "decrypted private key is not PKCS#8"),
+        ("bad-curve", "private key cannot be used"),
+        ("bad-label", "unsupported pem type: ENCRYPTED PRIVATE KEY"),
+        ("bad-not-encrypted", "unsupported pem type: PRIVATE KEY"),
+    ] {
+        let error = unlock(name, Some(PASSPHRASE)).unwrap_err();
+        assert_eq!(error.to_string(), phrase, "{name}");
+    }
+    let error = SigstoreKey::from_encrypted_pem(b"no key", Some(PASSPHRASE)).unwrap_err();
+    assert_eq!(error.to_string(), "private key is not PEM");
+}
+
+#[test]
+fn generated_keys_are_read_again_and_have_the_reference_s_form() {
+    for passphrase in [b"p".as_slice(), b""] {
+        let key = SigstoreKey::generate().unwrap();
+        let file = key.to_encrypted_pem(passphrase).unwrap();
+        let read = SigstoreKey::from_encrypted_pem(file.as_bytes(), Some(passphrase)).unwrap();
+        assert_eq!(read.public_pem(), key.public_pem());
+        assert_ne!(file, key.to_encrypted_pem(passphrase).unwrap(), "salt and nonce are new");
+        assert_eq!(shape(&file), shape(&text("keys/cosign.private")));
+        assert_eq!(key.public_pem().len(), text("keys/cosign.pub").len());
+    }
+    assert_ne!(
+        SigstoreKey::generate().unwrap().public_pem(),
+        SigstoreKey::generate().unwrap().public_pem()
+    );
+}
+
+/// A key file with its random parts blotted out: labels, line lengths, member order, parameters and lengths remain.
+fn shape(file: &str) -> (Vec<(usize, bool)>, serde_json::Value, String) {
+    let lines = file.lines().map(|line| (line.len(), line.starts_with('-'))).collect();
+    let body: String = file.lines().filter(|line| !line.starts_with('-')).collect();
+    let json = String::from_utf8(base64::decode(&body).unwrap()).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for pointer in ["/kdf/salt", "/cipher/nonce", "/ciphertext"] {
+        let member = value.pointer_mut(pointer).unwrap();
+        *member = base64::decode(member.as_str().unwrap()).unwrap().len().into();
+    }
+    let text = value.to_string();
+    (lines, value, text)
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let key = SigstoreKey::generate().unwrap();
+    let public = format!("{key:?}");
+    assert!(public.starts_with("SigstoreKey { public: ECDSA P-256 key sha256:"), "{public}");
+    assert!(public.ends_with(", .. }") && public.len() < 140, "{public}");
+    let signer = format!("{:?}", SigstoreSigner::new(key));
+    assert!(signer.contains(&public), "{signer}");
+}
+
+#[test]
+fn payload_bytes_are_the_reference_s() {
+    for folder in ["signed-sigstore", "signed-sigstore-rekor"] {
+        let (bytes, _) = parts(folder);
+        let read = Payload::parse(&bytes, PayloadKind::Sigstore).unwrap();
+        assert_eq!(read.to_bytes(PayloadKind::Sigstore), bytes);
+        let ours = String::from_utf8(payload().to_bytes(PayloadKind::Sigstore)).unwrap();
+        let creator = concat!("securecp/", env!("CARGO_PKG_VERSION"));
+        let theirs = String::from_utf8(bytes).unwrap();
+        let theirs = theirs.replace("containers/image 5.40.0-dev", creator);
+        let timestamp = read.timestamp.unwrap().to_string();
+        assert_eq!(ours, theirs.replace(&timestamp, "1795230716"));
+    }
+}
+
+#[test]
+fn openssl_verifies_what_we_sign() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["p256", "p384", "p521", "rsa2048"] {
+        let signer = SigstoreSigner::new(unlock(name, Some(PASSPHRASE)).unwrap());
+        let signature = signer.sign(&payload()).unwrap();
+        std::fs::write(path("payload"), payload().to_bytes(PayloadKind::Sigstore)).unwrap();
+        std::fs::write(path("signature"), raw(&signature)).unwrap();
+        std::fs::write(path("key"), signer.public_pem()).unwrap();
+        let verify = || {
+            let mut openssl = Command::new("openssl");
+            openssl.args(["dgst", "-sha256", "-verify"]).arg(path("key")).arg("-signature");
+            let output = openssl.arg(path("signature")).arg(path("payload")).output();
+            output.unwrap_or_else(|e| panic!("openssl is needed for this test: {e}")).status
+        };
+        assert!(verify().success(), "{name}");
+        std::fs::write(path("payload"), b"something else").unwrap();
+        assert!(!verify().success(), "{name}");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_signed() {
+    let signer = SigstoreSigner::new(SigstoreKey::generate().unwrap());
+    let mut large = payload();
+    large.creator = Some("x".repeat(2 << 20));
+    assert!(matches!(signer.sign(&large), Err(SigstoreSignError::Payload(_))));
+}
