@@ -5,6 +5,9 @@
     reason = "a failed test may panic outside of #[test] functions too"
 )]
 
+mod differential;
+mod registry;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
@@ -15,7 +18,7 @@ use securecp_trust::{Payload, PayloadKind, SimpleSigner};
 
 const NAME: &str = "registry.securecp.test/plain:v1";
 
-fn testdata(path: &str) -> PathBuf {
+pub(crate) fn testdata(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/trust").join(path)
 }
 
