@@ -81,10 +81,17 @@ impl Failure {
 
     /// Writes the error and its hint; a standard error that cannot be written leaves only the exit code.
     pub(crate) fn print(&self) {
-        let mut out = io::stderr().lock();
-        let _ = writeln!(out, "securecp: error: {self}");
-        if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "hint: {}", Escaped::new(hint).limit(LINE_LIMIT));
+        let _ = io::stderr().write_all(self.lines().as_bytes());
+    }
+
+    /// The error line and, if there is one, the hint line.
+    pub(crate) fn lines(&self) -> String {
+        match &self.hint {
+            Some(hint) => {
+                let hint = Escaped::new(hint).limit(LINE_LIMIT);
+                format!("securecp: error: {self}\nhint: {hint}\n")
+            }
+            None => format!("securecp: error: {self}\n"),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The obvious next step, where there is one.
 
+use std::error::Error;
 use std::io;
 
 use securecp_copy::{Cause, CopyError, PlanError, Side};
-use securecp_layer::Stopped;
+use securecp_layer::{LayerError, Stopped};
 use securecp_net::NetError;
+use securecp_registry::{Class, Problem, RegistryError};
+use securecp_transport::TransportError;
 
 /// The hint that belongs to an error.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
@@ -14,7 +17,8 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         Some(Side::Destination) => "--dest-",
         None => "--",
     };
-    copy.and_then(of_copy).or_else(|| error.chain().find_map(|cause| of_cause(cause, prefix)))
+    let hint = copy.and_then(of_copy);
+    hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)))
 }
 
 fn of_copy(error: &CopyError) -> Option<String> {
@@ -30,21 +34,64 @@ fn of_copy(error: &CopyError) -> Option<String> {
             "--override-os, --override-arch and --override-variant choose another image, --all copies every one"
                 .to_owned(),
         ),
-        _ if error.is_not_found() => {
-            Some("is the name spelled as it is at the source, with its tag?".to_owned())
-        }
+        _ if error.is_not_found() => Some(not_found()),
         _ => None,
     }
 }
 
-fn of_cause(cause: &(dyn std::error::Error + 'static), prefix: &str) -> Option<String> {
-    if let Some(io) = cause.downcast_ref::<io::Error>() {
-        return of_io(io);
+fn not_found() -> String {
+    "is the name spelled as it is there, with its tag?".to_owned()
+}
+
+/// The hint for one error, or for one that it wraps without being listed in the chain of causes.
+fn within(error: &(dyn Error + 'static), prefix: &str) -> Option<String> {
+    if let Some(cause) = error.downcast_ref::<Cause>() {
+        return match cause {
+            Cause::Transport(error) => of_transport(error, prefix),
+            Cause::Stopped(stopped) => of_stopped(stopped),
+            _ => None,
+        };
     }
-    if let Some(Stopped::Deadline { .. }) = cause.downcast_ref::<Stopped>() {
-        return Some("--command-timeout sets the time limit".to_owned());
+    if let Some(error) = error.downcast_ref::<TransportError>() {
+        return of_transport(error, prefix);
     }
-    match cause.downcast_ref::<NetError>()? {
+    if let Some(error) = error.downcast_ref::<RegistryError>() {
+        return of_registry(error, prefix);
+    }
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return of_stopped(stopped);
+    }
+    error.downcast_ref::<io::Error>().and_then(of_io)
+}
+
+fn of_transport(error: &TransportError, prefix: &str) -> Option<String> {
+    match error {
+        TransportError::Registry(error) => of_registry(error, prefix),
+        TransportError::Stopped(stopped) | TransportError::Layer(LayerError::Stopped(stopped)) => {
+            of_stopped(stopped)
+        }
+        TransportError::NotFound { .. } => Some(not_found()),
+        _ => None,
+    }
+}
+
+fn of_registry(error: &RegistryError, prefix: &str) -> Option<String> {
+    match (error.problem(), error.class()) {
+        (Problem::Net(error), _) => of_net(error, prefix),
+        (Problem::Stopped(stopped), _) => of_stopped(stopped),
+        (_, Class::Auth) => Some(match error.credentials() {
+            Some(source) => format!(
+                "the credentials came from {source}; {prefix}creds USER:PASSWORD gives others"
+            ),
+            None => format!("no credentials were sent; {prefix}creds USER:PASSWORD gives some"),
+        }),
+        (_, Class::NotFound) => Some(not_found()),
+        _ => None,
+    }
+}
+
+fn of_net(error: &NetError, prefix: &str) -> Option<String> {
+    match error {
         NetError::PlainHttp { .. } => Some(format!(
             "{prefix}tls-verify=false allows plain HTTP, for registries that you reach over a network you trust"
         )),
@@ -53,6 +100,11 @@ fn of_cause(cause: &(dyn std::error::Error + 'static), prefix: &str) -> Option<S
         )),
         _ => None,
     }
+}
+
+fn of_stopped(stopped: &Stopped) -> Option<String> {
+    let late = matches!(stopped, Stopped::Deadline { .. });
+    late.then(|| "--command-timeout sets the time limit".to_owned())
 }
 
 fn of_io(error: &io::Error) -> Option<String> {
@@ -69,6 +121,8 @@ fn of_io(error: &io::Error) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -76,8 +130,21 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = anyhow::Error::new(denied).context("opening x");
         assert!(of(&error).unwrap().contains("owner and mode"));
-        let plain = NetError::PlainHttp { host: "h".to_owned() };
-        assert!(of(&anyhow::Error::new(plain)).unwrap().starts_with("--tls-verify=false"));
         assert_eq!(of(&anyhow::anyhow!("boom")), None);
+    }
+
+    #[test]
+    fn sees_through_wrappers_that_are_no_links_of_the_chain() {
+        let stopped = Stopped::Deadline { limit: Duration::from_secs(1) };
+        let error = anyhow::Error::new(TransportError::Layer(LayerError::Stopped(stopped)));
+        assert!(of(&error).unwrap().starts_with("--command-timeout"));
+        let missing = TransportError::NotFound { subject: "v1".to_owned(), place: "x".to_owned() };
+        assert_eq!(of(&anyhow::Error::new(missing).context("reading")), Some(not_found()));
+    }
+
+    #[test]
+    fn names_the_option_of_the_side() {
+        let plain = NetError::PlainHttp { host: "h".to_owned() };
+        assert!(of_net(&plain, "--src-").unwrap().starts_with("--src-tls-verify=false "));
     }
 }

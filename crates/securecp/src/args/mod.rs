@@ -4,6 +4,7 @@
 //! [`crate::request`], so that every rule stands in one place and its error says what to do.
 
 mod copy;
+mod demo;
 mod duration;
 mod global;
 mod inspect;
@@ -18,6 +19,7 @@ mod switch;
 use clap::{Parser, Subcommand};
 
 pub(crate) use copy::{CopyArgs, EffortArgs, SelectionArgs};
+pub(crate) use demo::DemoArgs;
 pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
@@ -52,7 +54,7 @@ pub(crate) enum Command {
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
     /// See it all work: two registries, an image, a policy, on this machine only
-    Demo,
+    Demo(DemoArgs),
 }
 
 #[cfg(test)]

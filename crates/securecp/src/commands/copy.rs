@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
-use securecp_copy::{Job, Outcome, Written, copy};
+use securecp_copy::{Edits, Job, Outcome, Written, copy};
 use securecp_trust::Gate;
 use serde_json::{Value, json};
 
 use crate::args::CopyArgs;
-use crate::connect;
+use crate::connect::Doors;
 use crate::failure::Failure;
 use crate::plan_view;
 use crate::policy;
@@ -20,23 +20,24 @@ use crate::session::Session;
 
 /// Copies one image.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let request = CopyRequest::new(args, session.globals.platform.clone())?;
+    let request = CopyRequest::new(args, &session.globals)?;
     if let Some(file) = &request.digestfile {
         check_digestfile(file)?;
     }
     let outcome = copy_image(&request, session)?;
-    match (&outcome.written, &request.digestfile) {
-        (Some(written), Some(file)) => write_digest(file, written)?,
-        _ => {}
+    if let (Some(written), Some(file)) = (&outcome.written, &request.digestfile) {
+        write_digest(file, written)?;
     }
     show(&request, &outcome, session)
 }
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
-    let from = connect::source(&request.source, &request.source_side)?;
-    let to = connect::destination(&request.destination, &request.destination_side)?;
+    let doors = Doors::new(&request.effort, request.retry_times);
+    let from = doors.source(&request.source, &request.source_side)?;
+    let to = doors.destination(&request.destination, &request.destination_side)?;
     let report = request.progress.start();
+    let edits = Edits { scope: session.scope.clone(), ..request.edits.clone() };
     let gate = Gate::new(&policy::read_key).require_signed(session.globals.require_signed);
     let job = Job {
         from: &*from,
@@ -45,7 +46,7 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
         select: &request.select,
         policy: &policy,
         gate: &gate,
-        edits: &request.edits,
+        edits: &edits,
         effort: request.effort,
         dry_run: request.dry_run,
         scope: session.scope,

@@ -3,13 +3,15 @@
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_oci::json::{self, Limits};
-use securecp_oci::{Image, MANIFEST_LIMIT, PlatformWish, RawManifest};
+use securecp_oci::{Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag};
+use securecp_registry::RegistryError;
 use securecp_transport::{Source, TransportError};
 
 use crate::args::InspectArgs;
-use crate::connect;
+use crate::connect::Doors;
 use crate::failure::Failure;
 use crate::inspection::{ImageConfig, Summary, to_go_json};
+use crate::progress::warn;
 use crate::request::{InspectRequest, View};
 use crate::session::Session;
 
@@ -22,14 +24,16 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// Shows what an image is. The trust policy is not asked: nothing is copied.
 pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = InspectRequest::new(args, session.globals.platform.clone())?;
-    let source = connect::source(&request.image, &request.side)?;
-    let look = Look { request: &request, source: &*source, session };
+    let doors = Doors::new(&request.effort, request.retry_times);
+    let source = doors.source(&request.image, &request.side)?;
+    let look = Look { request: &request, doors: &doors, source: &*source, session };
     let bytes = look.bytes()?;
     session.write(&bytes)
 }
 
 struct Look<'a, 'b> {
     request: &'a InspectRequest,
+    doors: &'a Doors,
     source: &'a dyn Source,
     session: &'a Session<'b>,
 }
@@ -103,14 +107,28 @@ impl Look<'_, '_> {
         image: &Image,
         config: ImageConfig,
     ) -> Result<Vec<u8>, Failure> {
-        let reference = self.source.identity().reference.as_ref();
-        let repository = reference.map(|reference| reference.repository());
-        let summary = Summary::new(repository, root.digest().clone(), self.tags()?, image, config);
+        let repository = self.source.identity().reference.as_ref().map(Reference::repository);
+        let tags = repository.map_or_else(|| Ok(Vec::new()), |repository| self.tags(repository))?;
+        let summary = Summary::new(repository, root.digest().clone(), tags, image, config);
         Ok(to_go_json(&summary)?)
     }
 
-    fn tags(&self) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
+    /// The repository's tags. A registry that does not let us list them, or does not know how to, costs a warning.
+    fn tags(&self, repository: &Repository) -> Result<Vec<String>, Failure> {
+        if self.request.view != (View::Summary { tags: true }) {
+            return Ok(Vec::new());
+        }
+        let registries = self.doors.registries(&self.request.side);
+        let listed =
+            registries.client(repository).and_then(|client| client.tags(self.session.scope));
+        match listed {
+            Ok(tags) => Ok(tags.iter().map(Tag::to_string).collect()),
+            Err(error) if cannot_list(&error) => {
+                warn(&format!("{error}"));
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn no_platform(&self, wish: &PlatformWish) -> Failure {
@@ -133,4 +151,11 @@ impl Look<'_, '_> {
         ))
         .hint("--raw shows its manifest, --config --raw its configuration")
     }
+}
+
+/// The registry forbids the listing, or its front door does not know it at all.
+fn cannot_list(error: &RegistryError) -> bool {
+    let denied = error.codes().iter().any(|code| code.code == "DENIED");
+    let unknown = error.status().is_some_and(|status| status.as_u16() == 404);
+    denied || (unknown && error.codes().is_empty())
 }

@@ -54,7 +54,7 @@ fn unsigned(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Base64 with the URL alphabet and without padding (RFC 7515 section 2).
 fn decode_url(text: &str) -> Option<Vec<u8>> {
     let mut standard = text.replace('-', "+").replace('_', "/");
-    while standard.len() % 4 != 0 {
+    while !standard.len().is_multiple_of(4) {
         standard.push('=');
     }
     base64::decode(&standard).ok()

@@ -17,6 +17,6 @@ pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Inspect(args) => inspect::run(*args, session),
         Command::ManifestDigest(args) => manifest_digest::run(&args, session),
         Command::Serve(args) => serve::run(&args, session),
-        Command::Demo => demo::run(session),
+        Command::Demo(args) => demo::run(&args, session),
     }
 }

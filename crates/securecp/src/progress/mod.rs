@@ -60,6 +60,11 @@ fn warning(text: &str) -> String {
     format!("securecp: warning: {}", Escaped::new(text))
 }
 
+/// Warns whoever reads standard error.
+pub(crate) fn warn(text: &str) {
+    say(&warning(text));
+}
+
 /// A line of progress; where it cannot be written nobody is there to see it.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");

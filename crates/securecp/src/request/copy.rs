@@ -4,7 +4,7 @@ use std::str::FromStr;
 use securecp_copy::{Edits, Effort, Select};
 use securecp_oci::{ImageName, PlatformWish, Tag, Transport};
 
-use super::{SideRequest, both};
+use super::{Globals, SideRequest, both};
 use crate::args::{CopyArgs, EffortArgs, SelectionArgs, split_list};
 use crate::failure::Failure;
 use crate::progress::ProgressStyle;
@@ -19,6 +19,8 @@ pub(crate) struct CopyRequest {
     pub(crate) select: Select,
     pub(crate) edits: Edits,
     pub(crate) effort: Effort,
+    /// As given; requests and transfers have different usual values.
+    pub(crate) retry_times: Option<u32>,
     pub(crate) tags: Vec<Tag>,
     pub(crate) digestfile: Option<PathBuf>,
     pub(crate) dry_run: bool,
@@ -27,8 +29,8 @@ pub(crate) struct CopyRequest {
 }
 
 impl CopyRequest {
-    /// Checks what was given; `platform` is the image wanted from an index.
-    pub(crate) fn new(args: CopyArgs, platform: PlatformWish) -> Result<Self, Failure> {
+    /// Checks what was given.
+    pub(crate) fn new(args: CopyArgs, globals: &Globals) -> Result<Self, Failure> {
         let source = image("source", &args.source)?;
         let destination = image("destination", &args.destination)?;
         let tags = additional_tags(&args.names.additional_tag, &destination)?;
@@ -40,13 +42,15 @@ impl CopyRequest {
             destination_side: SideRequest::try_from(crate::args::SideArgs::from(
                 args.destination_side,
             ))?,
-            select: select(&args.selection, platform)?,
+            select: select(&args.selection, globals.platform.clone())?,
             edits: Edits {
                 preserve_digests: args.changes.preserve_digests,
                 remove_signatures: args.changes.remove_signatures,
+                temporary: globals.tmpdir.clone(),
                 ..Edits::default()
             },
             effort: effort(&args.effort),
+            retry_times: args.effort.retry_times,
             tags,
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
@@ -129,13 +133,10 @@ mod tests {
 
     fn request(options: &[&str]) -> Result<CopyRequest, Failure> {
         let line = ["securecp", "copy"].iter().chain(options);
-        let platform = PlatformWish {
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            variant: None,
-        };
-        match Cli::try_parse_from(line).unwrap().command {
-            Command::Copy(args) => CopyRequest::new(*args, platform),
+        let cli = Cli::try_parse_from(line).unwrap();
+        let globals = Globals::try_from(cli.globals)?;
+        match cli.command {
+            Command::Copy(args) => CopyRequest::new(*args, &globals),
             other => panic!("parsed as {other:?}"),
         }
     }

@@ -14,6 +14,7 @@ pub(crate) struct InspectRequest {
     pub(crate) view: View,
     pub(crate) platform: PlatformWish,
     pub(crate) effort: Effort,
+    pub(crate) retry_times: Option<u32>,
 }
 
 /// What is to be shown.
@@ -38,16 +39,15 @@ impl InspectRequest {
             (false, true) => View::Config,
             (true, true) => View::RawConfig,
         };
-        let usual = Effort::default();
         Ok(Self {
             image: image("image", &args.image)?,
             side: SideRequest::try_from(SideArgs::from(args.side))?,
             view,
             platform,
+            retry_times: args.retry_times,
             effort: Effort {
-                retry_times: args.retry_times.unwrap_or(usual.retry_times),
                 retry_delay: args.retry_delay.filter(|delay| !delay.is_zero()),
-                ..usual
+                ..Effort::default()
             },
         })
     }

@@ -8,7 +8,7 @@ mod side;
 pub(crate) use copy::CopyRequest;
 pub(crate) use globals::{Globals, PolicyChoice};
 pub(crate) use inspect::{InspectRequest, View};
-pub(crate) use side::SideRequest;
+pub(crate) use side::{Login, SideRequest};
 
 use crate::failure::Failure;
 

@@ -1,0 +1,150 @@
+//! `securecp demo`: the whole job on this machine alone, told step by step.
+//!
+//! Every step is a command line that goes through the same parser and the same code as one that was typed. A step that
+//! does not end as it should ends the demo with a failure.
+
+mod image;
+mod stage;
+mod tale;
+
+use anyhow::Context;
+
+use crate::args::DemoArgs;
+use crate::failure::{Exit, Failure};
+use crate::session::Session;
+
+use image::write_image;
+use stage::Stage;
+use tale::{Ending, Tale};
+
+/// Tells the story.
+pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    let stage = Stage::set(args.keep.as_deref(), &session.globals.tmpdir)?;
+    write_image(&stage.layout(), "v1", 1).context("writing the image")?;
+    write_image(&stage.layout(), "v2", 2).context("writing the image")?;
+    let mut tale = Tale::new(session);
+    introduce(&mut tale, &stage)?;
+    push(&mut tale, &stage)?;
+    promote(&mut tale, &stage)?;
+    refuse(&mut tale, &stage)?;
+    tamper(&mut tale, &stage)?;
+    conclude(&mut tale, args.keep.is_some())
+}
+
+fn introduce(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
+    tale.say("Two registries run on this machine, and an image of two platforms lies in an OCI layout:\n")?;
+    for (name, server) in [("staging", &stage.staging), ("production", &stage.production)] {
+        let root = stage.path(name);
+        tale.say(&format!("    $ securecp serve --listen {server} --root {}", root.display()))?;
+    }
+    let policy = stage.policy();
+    tale.say(&format!(
+        "\nThe policy {} trusts the layout and staging's shop, nothing else:\n",
+        policy.display()
+    ))?;
+    let text = std::fs::read_to_string(&policy).context("reading the policy back")?;
+    text.lines().try_for_each(|line| tale.say(&format!("    {line}")))
+}
+
+fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
+    tale.step(
+        "The image goes to staging, with both platforms",
+        Ending::DONE,
+        &copy(
+            stage,
+            &["--dest-tls-verify=false", &stage.in_layout("v1"), &stage.at_staging("shop/app:v1")],
+        ),
+    )?;
+    Ok(())
+}
+
+fn promote(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
+    let (from, to) = (stage.at_staging("shop/app:v1"), stage.at_production("shop/app:v1"));
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let plan = with_policy(stage, &[&["copy", "--all", "--dry-run"], &both[..]].concat());
+    tale.step(
+        "What would happen on the way to production? Nothing is changed by asking",
+        Ending::DONE,
+        &plan,
+    )?;
+    let first = tale.step("From staging to production", Ending::DONE, &copy(stage, &both))?;
+    let again =
+        tale.step("Once more: what is there is not sent again", Ending::DONE, &copy(stage, &both))?;
+    tale.check("the second copy sent nothing", again["bytesSent"] == 0)?;
+    let staged = inspect(tale, "What staging has", &from)?;
+    let produced = inspect(tale, "What production has", &to)?;
+    let same = staged == produced && staged == first["digest"];
+    tale.check("both registries have the same digest, the one that the copy reported", same)
+}
+
+fn refuse(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
+    let (from, to) = (stage.at_staging("lab/tool:v1"), stage.at_production("shop/tool:v1"));
+    let push = ["--dest-tls-verify=false", &stage.in_layout("v1"), &from];
+    tale.step(
+        "Somebody puts a tool into another corner of staging",
+        Ending::DONE,
+        &copy(stage, &push),
+    )?;
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let refused = Ending::failed(Exit::Refused, "is rejected by policy");
+    tale.step(
+        "The policy does not know that corner: nothing of it reaches production",
+        refused,
+        &copy(stage, &both),
+    )?;
+    absent(tale, &to)
+}
+
+fn tamper(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
+    let (from, to) = (stage.at_staging("shop/app:v2"), stage.at_production("shop/app:v2"));
+    let push = ["--dest-tls-verify=false", &stage.in_layout("v2"), &from];
+    tale.step("A second version comes to staging", Ending::DONE, &copy(stage, &push))?;
+    let altered = stage.alter_a_layer()?;
+    tale.say(&format!("\nNow one byte of {} is altered in staging's store.", altered.display()))?;
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let caught = Ending::failed(Exit::Failed, "Digest did not match");
+    tale.step(
+        "The copy notices and gives production nothing under the name",
+        caught,
+        &copy(stage, &both),
+    )?;
+    absent(tale, &to)
+}
+
+fn conclude(tale: &mut Tale<'_, '_>, kept: bool) -> Result<(), Failure> {
+    tale.say("\nEverything ended as it should.")?;
+    if kept {
+        return tale.say("Start the two registries as shown above to repeat any of the commands.");
+    }
+    tale.say(
+        "The files are gone; securecp demo --keep DIR leaves them, to repeat the commands by hand.",
+    )
+}
+
+fn copy(stage: &Stage, rest: &[&str]) -> Vec<String> {
+    with_policy(stage, &[&["copy", "--all", "--quiet", "--json"], rest].concat())
+}
+
+fn with_policy(stage: &Stage, words: &[&str]) -> Vec<String> {
+    let mut line: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    line.splice(1..1, ["--policy".to_owned(), stage.policy().display().to_string()]);
+    line
+}
+
+/// Looks at an image and gives its digest.
+fn inspect(
+    tale: &mut Tale<'_, '_>,
+    title: &str,
+    image: &str,
+) -> Result<serde_json::Value, Failure> {
+    let line =
+        ["inspect", "--override-os=linux", "--override-arch=amd64", "--tls-verify=false", image];
+    let found = tale.step(title, Ending::DONE, &line.map(str::to_owned))?;
+    Ok(found["Digest"].clone())
+}
+
+fn absent(tale: &mut Tale<'_, '_>, image: &str) -> Result<(), Failure> {
+    let line = ["inspect", "--tls-verify=false", image].map(str::to_owned);
+    let missing = Ending::failed(Exit::NotFound, "");
+    tale.step("Is it there?", missing, &line).map(drop)
+}

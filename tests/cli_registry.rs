@@ -1,0 +1,255 @@
+//! Copies and looks through a registry, and what goes wrong on the way.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its premise fails")]
+
+mod cli;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cli::serve::Served;
+use cli::{Place, image};
+
+/// Answers every request with what `answer` writes.
+fn answering(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + Clone + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let answer = answer.clone();
+            let mut connection = connection.unwrap();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 8192];
+                while let Ok(count @ 1..) = connection.read(&mut bytes) {
+                    let request = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                    answer(request.lines().next().unwrap_or_default(), &mut connection);
+                }
+            });
+        }
+    });
+    address
+}
+
+fn reply(connection: &mut TcpStream, status: &str, kind: &str, body: &str) {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = connection.write_all(format!("{head}{body}").as_bytes());
+}
+
+#[test]
+fn inspect_lists_the_tags_unless_told_not_to() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    for tag in ["v1", "v2"] {
+        place.ok(&format!(
+            "copy -q --dest-tls-verify=false oci:image:v1 docker://{}/a/b:{tag}",
+            served.address
+        ));
+    }
+    let tags = |options: &str| {
+        let run = place.run(&format!(
+            "inspect {options} --tls-verify=false docker://{}/a/b:v1",
+            served.address
+        ));
+        assert_eq!(run.code, 0, "{run:?}");
+        let summary: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+        assert_eq!(summary["Name"], format!("{}/a/b", served.address));
+        summary["RepoTags"].clone()
+    };
+    assert_eq!(tags(""), serde_json::json!(["v1", "v2"]));
+    assert_eq!(tags("--no-tags"), serde_json::json!([]));
+}
+
+#[test]
+fn a_missing_image_exits_2() {
+    let place = Place::new();
+    let served = Served::start(&place, "store", &[]);
+    let image = format!("docker://{}/a/b:v1", served.address);
+    for line in [
+        format!("copy -q --policy accept.json --src-tls-verify=false {image} dir:out"),
+        format!("inspect --tls-verify=false {image}"),
+    ] {
+        let run = place.run(&line);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{run:?}");
+        assert!(run.err.contains("manifest unknown"), "{}", run.err);
+        assert!(
+            run.err.ends_with("hint: is the name spelled as it is there, with its tag?\n"),
+            "{}",
+            run.err
+        );
+    }
+    assert!(!place.exists("out"));
+}
+
+#[test]
+fn plain_http_needs_to_be_asked_for_on_its_side() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    let image = format!("docker://{}/a/b:v1", served.address);
+    for (line, option) in [
+        (
+            format!("copy -q --retry-times 0 --policy accept.json {image} dir:out"),
+            "--src-tls-verify=false",
+        ),
+        (
+            format!("copy -q --retry-times 0 --policy accept.json oci:image:v1 {image}"),
+            "--dest-tls-verify=false",
+        ),
+        (format!("inspect --retry-times 0 {image}"), "--tls-verify=false"),
+    ] {
+        let run = place.run(&line);
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.err.contains("server gave HTTP response to HTTPS client"), "{}", run.err);
+        assert!(run.err.contains(&format!("\nhint: {option} allows plain HTTP")), "{}", run.err);
+    }
+}
+
+#[test]
+fn a_registry_that_answers_html_is_named() {
+    let place = Place::new();
+    let address = answering(|_, connection| {
+        reply(connection, "200 OK", "text/html", "<html>\u{1b}[31mwelcome</html>");
+    });
+    let run = place.run(&format!(
+        "copy -q --policy accept.json --src-tls-verify=false docker://{address}/a/b:v1 dir:out"
+    ));
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+    let start = format!("securecp: error: initializing source docker://{address}/a/b:v1: ");
+    assert!(run.err.starts_with(&start), "{}", run.err);
+    assert!(!run.err.contains('\u{1b}'), "{}", run.err);
+    assert!(!place.exists("out"));
+}
+
+#[test]
+fn a_listing_that_is_forbidden_costs_a_warning() {
+    let place = Place::new();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": image::MANIFEST, "layers": [],
+        "config": {"mediaType": image::CONFIG, "digest": image::digest(b"{}"), "size": 2},
+    });
+    let manifest = manifest.to_string();
+    let address = answering(move |request, connection| {
+        if request.contains("/tags/list") {
+            let body = r#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+            reply(connection, "403 Forbidden", "application/json", body);
+        } else if request.contains("/manifests/") {
+            reply(connection, "200 OK", image::MANIFEST, &manifest);
+        } else if request.contains("/blobs/") {
+            reply(connection, "200 OK", "application/octet-stream", "{}");
+        } else {
+            reply(connection, "200 OK", "application/json", "{}");
+        }
+    });
+    let run = place.run(&format!("inspect --tls-verify=false docker://{address}/a/b:v1"));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("\"RepoTags\": [],"), "{}", run.out);
+    assert!(run.err.starts_with("securecp: warning: listing tags in "), "{}", run.err);
+}
+
+#[test]
+fn credentials_reach_the_registry_and_nothing_else() {
+    let place = Place::new();
+    let (seen, requests) = std::sync::mpsc::channel::<String>();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(seen));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let seen = seen.clone();
+            let mut connection = connection.unwrap();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 8192];
+                while let Ok(count @ 1..) = connection.read(&mut bytes) {
+                    let request = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                    seen.lock().unwrap().send(request).unwrap();
+                    let head = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n";
+                    let _ = connection.write_all(head.as_bytes());
+                }
+            });
+        }
+    });
+    let line = format!(
+        "inspect --log-level trace --tls-verify=false --creds user:hunter2 docker://{address}/a/b:v1"
+    );
+    let run = place.run(&line);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
+        run.err.contains("\nhint: the credentials came from the command line; --creds "),
+        "{}",
+        run.err
+    );
+    let encoded = "dXNlcjpodW50ZXIy";
+    assert!(!run.err.contains("hunter2") && !run.err.contains(encoded), "{}", run.err);
+    assert!(requests.try_iter().any(|request| request.contains(encoded)), "they were sent");
+}
+
+/// A registry that begins to send a layer and then says nothing more.
+fn stalling() -> String {
+    let layer = "x".repeat(1 << 20);
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": image::MANIFEST,
+        "config": {"mediaType": image::CONFIG, "digest": image::digest(b"{}"), "size": 2},
+        "layers": [{"mediaType": image::LAYER, "digest": image::digest(layer.as_bytes()), "size": layer.len()}],
+    });
+    let manifest = manifest.to_string();
+    let config = image::digest(b"{}");
+    answering(move |request, connection| {
+        if request.contains("/manifests/") {
+            reply(connection, "200 OK", image::MANIFEST, &manifest);
+        } else if request.contains(&config) {
+            reply(connection, "200 OK", "application/octet-stream", "{}");
+        } else if request.contains("/blobs/") {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n";
+            let _ = connection.write_all(format!("{head}{}", "x".repeat(1000)).as_bytes());
+        } else {
+            reply(connection, "200 OK", "application/json", "{}");
+        }
+    })
+}
+
+#[test]
+fn a_signal_ends_a_stalled_transfer_in_under_a_second() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::new();
+        let image = format!("docker://{}/a/b:v1", stalling());
+        let words =
+            ["copy", "--policy", "accept.json", "--src-tls-verify=false", &image, "oci:out:v1"];
+        let mut child = place.command(&words).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1000));
+        assert!(child.try_wait().unwrap().is_none(), "it waits for the layer");
+        let begun = Instant::now();
+        let pid = child.id().to_string();
+        std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        let status = child.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!(status.code(), Some(1), "{err}");
+        assert!(err.lines().last().unwrap().ends_with(": cancelled"), "{err}");
+        assert_eq!(place.run("inspect oci:out:v1").code, 2, "nothing under the final name");
+    }
+}
+
+#[test]
+fn a_time_limit_ends_a_stalled_transfer() {
+    let place = Place::new();
+    let image = format!("docker://{}/a/b:v1", stalling());
+    let begun = Instant::now();
+    let run = place.run(&format!(
+        "copy -q --policy accept.json --command-timeout 700ms --src-tls-verify=false {image} dir:out"
+    ));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(run.code, 1);
+    assert!(
+        run.err.contains("the time limit of 700ms is over\nhint: --command-timeout "),
+        "{}",
+        run.err
+    );
+    assert!(!place.exists("out"));
+}
