@@ -66,8 +66,15 @@ fn every_arrow_is_in_the_table() {
 #[test]
 fn a_new_arrow_or_room_would_be_seen() {
     let allowed = allowed("| `securecp-a` | x | |\n| `securecp-b` | y | a |\n");
-    let arrow = |from: &str, to: &str| Arrows::from([(from.to_owned(), BTreeSet::from([to.to_owned()]))]);
+    let arrow =
+        |from: &str, to: &str| Arrows::from([(from.to_owned(), BTreeSet::from([to.to_owned()]))]);
     assert!(violations(&allowed, &arrow("securecp-b", "securecp-a")).is_empty());
-    assert_eq!(violations(&allowed, &arrow("securecp-a", "securecp-b")), ["securecp-a -> securecp-b"]);
-    assert_eq!(violations(&allowed, &arrow("securecp-c", "securecp-a")), ["securecp-c is not in the table"]);
+    assert_eq!(
+        violations(&allowed, &arrow("securecp-a", "securecp-b")),
+        ["securecp-a -> securecp-b"]
+    );
+    assert_eq!(
+        violations(&allowed, &arrow("securecp-c", "securecp-a")),
+        ["securecp-c is not in the table"]
+    );
 }

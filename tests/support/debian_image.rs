@@ -9,7 +9,7 @@ use super::run::said;
 use super::sha256;
 
 /// Writes the image to `layout` under the name `v1`.
-pub fn debian_image(layout: &Path) {
+pub(crate) fn debian_image(layout: &Path) {
     std::fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let packages = ["busybox-static", "ca-certificates"].map(package);
     let layers = packages.map(|deb| layer(layout, &deb));
@@ -19,7 +19,8 @@ pub fn debian_image(layout: &Path) {
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": platforms,
     });
-    let mut entry = keep(layout, "application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
+    let mut entry =
+        keep(layout, "application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
     entry["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
     let top = json!({"schemaVersion": 2, "manifests": [entry]});
     std::fs::write(layout.join("index.json"), top.to_string()).unwrap();
@@ -28,7 +29,8 @@ pub fn debian_image(layout: &Path) {
 
 fn package(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/debs");
-    let entries = std::fs::read_dir(&folder).expect("target/debs is missing: ./test fetches the packages");
+    let entries =
+        std::fs::read_dir(&folder).expect("target/debs is missing: ./test fetches the packages");
     let mut found = entries.map(|e| e.unwrap().path());
     found
         .find(|p| p.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}_")))
@@ -64,7 +66,8 @@ fn platform(layout: &Path, arch: &str, layers: &[(Value, String); 2]) -> Value {
         "config": keep(layout, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes()),
         "layers": layers.each_ref().map(|(descriptor, _)| descriptor),
     });
-    let mut entry = keep(layout, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
+    let mut entry =
+        keep(layout, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
     entry["platform"] = json!({"architecture": arch, "os": "linux"});
     entry
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running docker-registry; ends when dropped.
-pub struct DockerRegistry {
+pub(crate) struct DockerRegistry {
     port: u16,
     child: Child,
     folder: tempfile::TempDir,
@@ -15,7 +15,7 @@ pub struct DockerRegistry {
 
 impl DockerRegistry {
     /// Starts one over plain HTTP without authentication.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.yml");
@@ -45,12 +45,12 @@ impl DockerRegistry {
     }
 
     /// `docker://HOST:PORT/REPOSITORY`.
-    pub fn image(&self, repository: &str) -> String {
+    pub(crate) fn image(&self, repository: &str) -> String {
         format!("docker://127.0.0.1:{}/{repository}", self.port)
     }
 
     /// Number of requests with one of these methods in the access log.
-    pub fn log_lines(&self, methods: &[&str]) -> usize {
+    pub(crate) fn log_lines(&self, methods: &[&str]) -> usize {
         // the log is written behind the answer
         std::thread::sleep(Duration::from_millis(200));
         let mut text = String::new();

@@ -5,21 +5,21 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// Runs securecp with a policy that accepts everything; it must succeed.
-pub fn securecp(arguments: &[&str]) -> Output {
+pub(crate) fn securecp(arguments: &[&str]) -> Output {
     let output = try_securecp(arguments);
     assert!(output.status.success(), "securecp {arguments:?}\n{}", said(&output));
     output
 }
 
 /// Runs securecp with a policy that accepts everything.
-pub fn try_securecp(arguments: &[&str]) -> Output {
+pub(crate) fn try_securecp(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_securecp"));
     command.arg("--policy").arg(accept_all()).args(arguments);
     command.output().unwrap()
 }
 
 /// Runs Debian's skopeo; it must succeed. A missing skopeo is a failure, not a reason to skip.
-pub fn skopeo(arguments: &[&str]) -> Output {
+pub(crate) fn skopeo(arguments: &[&str]) -> Output {
     let output = Command::new("skopeo")
         .arg("--insecure-policy")
         .args(arguments)
@@ -30,7 +30,7 @@ pub fn skopeo(arguments: &[&str]) -> Output {
 }
 
 /// Everything that a program said.
-pub fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::sha256;
 
 /// Every file below `root`: relative path, and mode, size and digest of its content.
-pub fn files(root: &Path) -> BTreeMap<String, (u32, usize, String)> {
+pub(crate) fn files(root: &Path) -> BTreeMap<String, (u32, usize, String)> {
     let mut found = BTreeMap::new();
     visit(root, root, &mut found);
     assert!(!found.is_empty(), "nothing in {}", root.display());
@@ -29,6 +29,6 @@ fn visit(root: &Path, at: &Path, found: &mut BTreeMap<String, (u32, usize, Strin
 }
 
 /// A JSON file.
-pub fn json(path: &Path) -> serde_json::Value {
+pub(crate) fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
