@@ -7,6 +7,8 @@
 
 mod examples;
 mod gate;
+mod hostile;
+mod lessons;
 mod policy;
 mod signing;
 mod simple;

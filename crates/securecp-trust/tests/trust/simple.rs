@@ -21,7 +21,7 @@ pub(crate) fn testdata(path: &str) -> Vec<u8> {
     std::fs::read(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-fn keys(path: &str) -> Result<Vec<u8>, std::io::Error> {
+pub(crate) fn keys(path: &str) -> Result<Vec<u8>, std::io::Error> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/trust");
     std::fs::read(root.join(path))
 }
@@ -31,7 +31,7 @@ pub(crate) fn manifest() -> RawManifest {
     RawManifest::read(bytes, Declared::default()).unwrap()
 }
 
-fn signed_by(key_path: &str, identity: &str) -> Policy {
+pub(crate) fn signed_by(key_path: &str, identity: &str) -> Policy {
     let text = format!(
         r#"{{"default":[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"{key_path}"{identity}}}]}}"#
     );
@@ -49,7 +49,7 @@ fn judge(
     policy.judge(&survey, &Gate::new(&keys).at(then()))
 }
 
-fn message(name: &str) -> Signature {
+pub(crate) fn message(name: &str) -> Signature {
     // Not through Signature::parse: armour and clear-signed text must be refused here too.
     Signature::Simple(Bytes::from(testdata(&format!("gpg/{name}.sig"))))
 }
