@@ -32,7 +32,7 @@ pub use gate::{
     Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
 };
 pub use openpgp::{SignError, SimpleSigner, confirm_simple};
-pub use payload::{Payload, PayloadError, PayloadKind};
+pub use payload::{Payload, PayloadError, PayloadKind, SignIdentityError, sign_identity};
 pub use policy::{
     FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
     Requirement, RequirementKind, ScopeUsed, SignedBy, SignedIdentity, SigstoreSigned,
@@ -46,7 +46,9 @@ pub use sigstore::{
     PublicKeyFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
     SigstoreSignError, SigstoreSigner,
 };
-pub use simple::{VerifiedSimple, VerifyError, verify_simple};
+pub use simple::{
+    UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,
+};
 pub use verdict::{
     Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,
     Signer, SubjectVerdict, Verdict,

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use securecp_oci::json::{self, JsonError, Limits};
-use securecp_oci::{Digest, DigestError, Escaped, Reference};
+use securecp_oci::{Digest, DigestError, Escaped, Reference, ReferenceError};
 use serde_json::{Map, Value};
 
 /// Largest payload that is read, in bytes: 1 MiB.
@@ -149,6 +149,36 @@ impl Payload {
     }
 }
 
+/// Why `--sign-identity` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignIdentityError {
+    /// Not a reference.
+    #[error("Could not parse --sign-identity")]
+    Malformed(#[from] ReferenceError),
+    /// Host or path are not written out.
+    #[error("Could not parse --sign-identity: repository name must be canonical, expected {0}")]
+    NotCanonical(String),
+    /// Neither tag nor digest.
+    #[error("Sign identity must be a fully specified reference {0}")]
+    NameOnly(String),
+}
+
+/// Reads the name for which new signatures are made: written out in full, with tag or digest.
+///
+/// # Errors
+/// See [`SignIdentityError`].
+pub fn sign_identity(text: &str) -> Result<Reference, SignIdentityError> {
+    let found = Reference::parse_any(text)?;
+    if found.to_string() != text {
+        return Err(SignIdentityError::NotCanonical(found.to_string()));
+    }
+    if found.is_name_only() {
+        return Err(SignIdentityError::NameOnly(found.to_string()));
+    }
+    Ok(found)
+}
+
 /// The members of an object that has these and no others.
 fn exactly<'a, const N: usize>(
     value: &'a Value,
@@ -237,6 +267,16 @@ mod tests {
         assert_eq!(Payload::parse(&bytes, PayloadKind::Simple).unwrap(), payload);
         let name = Reference::parse_any("r.test/a").unwrap();
         assert!(Payload::new(PayloadKind::Simple, &digest, &name, now).is_none());
+    }
+
+    #[test]
+    fn sign_identities_are_written_out() {
+        assert!(sign_identity("docker.io/library/busybox:1").is_ok());
+        assert!(sign_identity(&format!("r.test:5000/a@sha256:{HEX}")).is_ok());
+        let text = |bad: &str| sign_identity(bad).unwrap_err().to_string();
+        assert!(text("busybox:1").contains("repository name must be canonical"));
+        assert!(text("UPPER").starts_with("Could not parse --sign-identity"));
+        assert_eq!(text("r.test/a"), "Sign identity must be a fully specified reference r.test/a");
     }
 
     #[test]

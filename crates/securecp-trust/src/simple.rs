@@ -29,6 +29,28 @@ pub enum VerifyError {
     Signature(#[source] SignatureFault),
 }
 
+/// What a signature claims to say. Nothing of it has been verified; it may come from anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnverifiedSimple {
+    /// The key that the signature claims, as key ID or fingerprint; empty if it names none.
+    pub key: String,
+    /// What it says.
+    pub payload: Payload,
+}
+
+/// Reads a signature without verifying it, to show why it might be refused. Decides nothing.
+///
+/// # Errors
+/// It is not a signed message around a payload.
+pub fn dangerous_read_simple_unverified(
+    message: &[u8],
+) -> Result<UnverifiedSimple, SignatureFault> {
+    let (content, key) = openpgp::dangerous_unverified(message)?;
+    let payload = Payload::parse(&content, PayloadKind::Simple);
+    Ok(UnverifiedSimple { key, payload: payload.map_err(|error| not_a_payload(&error))? })
+}
+
 /// Verifies a signed message with the keys that `public_keys` holds, as they are `now`.
 ///
 /// # Errors

@@ -1,9 +1,9 @@
 use std::io::Read;
 
-use sequoia_openpgp::Packet;
 use sequoia_openpgp::parse::{
     Dearmor, PacketParser, PacketParserBuilder, PacketParserResult, Parse,
 };
+use sequoia_openpgp::{KeyHandle, Packet};
 
 use crate::payload::PAYLOAD_LIMIT;
 use crate::verdict::SignatureFault;
@@ -14,19 +14,23 @@ const PACKET_LIMIT: usize = 16;
 const PACKET_SIZE_LIMIT: u32 = 64 << 10;
 
 /// The packets of a message, by what they are good for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Shape {
+#[derive(Debug, Default)]
+pub(super) struct Shape {
     compressed: usize,
     one_pass: usize,
     literals: usize,
     signatures: usize,
     encrypted: usize,
+    /// The signed bytes. Nobody has verified them.
+    pub(super) content: Vec<u8>,
+    /// The keys that the signature claims to be made with.
+    pub(super) issuers: Vec<KeyHandle>,
 }
 
 /// Demands the one form that is accepted: at most one compression layer around one literal with one signature.
 ///
 /// Everything is read once with bounds before the verifier sees it: an archive bomb ends at the payload's limit.
-pub(super) fn check(message: &[u8]) -> Result<(), SignatureFault> {
+pub(super) fn check(message: &[u8]) -> Result<Shape, SignatureFault> {
     if message.first().is_none_or(|first| first & 0x80 == 0) {
         return Err(SignatureFault::NotBinary);
     }
@@ -39,10 +43,8 @@ pub(super) fn check(message: &[u8]) -> Result<(), SignatureFault> {
         Shape { literals: 2.., .. } => Err(malformed("more than one message")),
         Shape { signatures: 0, .. } => Err(SignatureFault::Unsigned),
         Shape { signatures: found @ 2.., .. } => Err(SignatureFault::SignatureCount { found }),
-        Shape { one_pass: 2.., .. } => {
-            Err(SignatureFault::SignatureCount { found: shape.one_pass })
-        }
-        _ => Ok(()),
+        Shape { one_pass: found @ 2.., .. } => Err(SignatureFault::SignatureCount { found }),
+        shape => Ok(shape),
     }
 }
 
@@ -69,10 +71,13 @@ impl Shape {
         match &parser.packet {
             Packet::CompressedData(_) => self.compressed += 1,
             Packet::OnePassSig(_) => self.one_pass += 1,
-            Packet::Signature(_) => self.signatures += 1,
+            Packet::Signature(signature) => {
+                self.signatures += 1;
+                self.issuers = signature.get_issuers();
+            }
             Packet::Literal(_) => {
                 self.literals += 1;
-                skip_content(parser)?;
+                self.content = content(parser)?;
             }
             Packet::PKESK(_) | Packet::SKESK(_) | Packet::SEIP(_) => {
                 self.encrypted += 1;
@@ -84,12 +89,14 @@ impl Shape {
     }
 }
 
-fn skip_content(parser: &mut PacketParser<'_>) -> Result<(), SignatureFault> {
-    let bound = PAYLOAD_LIMIT as u64 + 1;
-    let read = std::io::copy(&mut parser.take(bound), &mut std::io::sink());
+fn content(parser: &mut PacketParser<'_>) -> Result<Vec<u8>, SignatureFault> {
+    let mut content = Vec::new();
+    let read = parser.take(PAYLOAD_LIMIT as u64 + 1).read_to_end(&mut content);
     match read {
-        Ok(count) if count == bound => Err(SignatureFault::TooLarge { limit: PAYLOAD_LIMIT }),
-        Ok(_) => Ok(()),
+        Ok(_) if content.len() > PAYLOAD_LIMIT => {
+            Err(SignatureFault::TooLarge { limit: PAYLOAD_LIMIT })
+        }
+        Ok(_) => Ok(content),
         Err(error) => Err(malformed(&error.to_string())),
     }
 }

@@ -46,6 +46,14 @@ pub(crate) fn verify(
     }
 }
 
+/// The content of a signed message and the key that it claims, both unverified: for people who look at a signature that
+/// is refused.
+pub(crate) fn dangerous_unverified(message: &[u8]) -> Result<(Vec<u8>, String), SignatureFault> {
+    let shape = shape::check(message)?;
+    let key = shape.issuers.iter().max_by_key(|issuer| matches!(issuer, KeyHandle::KeyID(_)));
+    Ok((shape.content, key.map_or_else(String::new, KeyHandle::to_hex)))
+}
+
 fn verify_at(
     message: &[u8],
     ring: &Keyring,

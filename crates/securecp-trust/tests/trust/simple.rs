@@ -240,3 +240,21 @@ fn the_reference_s_vectors_get_their_verdicts() {
     let verdict = vector("signed-pgp-alice", without.as_bytes());
     assert_eq!(outcome(&verdict), "identity", "a directory has no reference of its own");
 }
+
+#[test]
+fn a_refused_signature_can_be_looked_at() {
+    let look = |name: &str| {
+        let bytes = testdata(&format!("gpg/{name}.sig"));
+        securecp_trust::dangerous_read_simple_unverified(&bytes)
+    };
+    for name in ["valid-rsa", "unknown-key", "expired-key", "corrupt-signature", "weak-md5"] {
+        let found = look(name).unwrap();
+        assert_eq!(found.payload.identity, NAME, "{name}");
+        assert_eq!(found.key.len(), 16, "{name}: {}", found.key);
+    }
+    for name in
+        ["unsigned", "encrypted", "detached", "armoured", "two-signers", "not-json", "bomb-literal"]
+    {
+        assert!(look(name).is_err(), "{name}");
+    }
+}
