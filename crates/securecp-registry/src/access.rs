@@ -7,9 +7,12 @@ use securecp_layer::Scope;
 use securecp_net::{Net, TlsOptions};
 use securecp_oci::Repository;
 
-use crate::auth::{Auth, Found, Lookup};
+use crate::auth::{Auth, FILES, Found, Lookup, Search};
+use crate::certs;
 use crate::host::Host;
-use crate::{Client, Credentials, Operation, Problem, RegistryError, RetryPolicy, Secret};
+use crate::{
+    Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
+};
 
 /// How one side of a copy meets registries.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Access {
     pub tls_verify: Option<bool>,
     /// Restrictions of TLS for every host.
     pub tls: TlsOptions,
+    /// Where files are looked for.
+    pub environment: Environment,
     /// The `User-Agent` header.
     pub user_agent: String,
     /// What happens after a failure that may pass.
@@ -38,6 +43,7 @@ impl Default for Access {
             cert_dir: None,
             tls_verify: None,
             tls: TlsOptions::default(),
+            environment: Environment::default(),
             user_agent: concat!("securecp/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
         }
@@ -96,7 +102,7 @@ impl Registries {
         Ok(Client::new(self.host(repository.host())?, repository.clone()))
     }
 
-    fn host(&self, name: &str) -> Result<Arc<Host>, RegistryError> {
+    pub(crate) fn host(&self, name: &str) -> Result<Arc<Host>, RegistryError> {
         let mut hosts = self.inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = hosts.get(name) {
             return Ok(Arc::clone(found));
@@ -112,18 +118,19 @@ impl Registries {
     fn open(&self, name: &str) -> Result<Host, Problem> {
         let access = &self.inner.access;
         let insecure = access.tls_verify == Some(false);
-        let mut tls = access.tls.clone();
+        let directory = access.cert_dir.as_deref();
+        let mut tls = certs::add(access.tls.clone(), name, directory, &access.environment)?;
         if insecure {
             tls = tls.dangerously_accept_any_certificate();
         }
         let http = self.inner.net.client(&tls)?;
-        let (fixed, lookup) = self.login();
+        let (fixed, lookup) = self.login(name);
         let agent = access.user_agent.clone();
         let auth = Auth::new(http.clone(), agent.clone(), access.retry, fixed, lookup);
         Ok(Host::new(name, http, insecure, auth, access))
     }
 
-    fn login(&self) -> (Option<Secret>, Box<dyn Lookup>) {
+    fn login(&self, host: &str) -> (Option<Secret>, Box<dyn Lookup>) {
         match &self.inner.access.login {
             Login::Token(token) => (Some(token.clone()), Box::new(Given(Found::default()))),
             Login::Given(credentials) => {
@@ -133,7 +140,14 @@ impl Registries {
                 };
                 (None, Box::new(Given(found)))
             }
-            Login::Configured | Login::Anonymous => (None, Box::new(Given(Found::default()))),
+            Login::Anonymous => (None, Box::new(Given(Found::default()))),
+            Login::Configured => {
+                let access = &self.inner.access;
+                let authfile = access.authfile.as_deref();
+                let helpers = [FILES.to_owned()];
+                let search = Search::new(host, authfile, &access.environment, &helpers);
+                (None, Box::new(search))
+            }
         }
     }
 }

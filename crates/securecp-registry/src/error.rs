@@ -31,6 +31,8 @@ pub enum Operation {
     Ping,
     /// Fetching a token.
     Token,
+    /// Proving who we are, for `login`.
+    Login,
     /// Reading a manifest, by tag or digest.
     ReadManifest(String),
     /// Writing a manifest under a tag or digest.
@@ -58,6 +60,7 @@ impl Display for Operation {
         match self {
             Self::Ping => f.write_str("pinging container registry"),
             Self::Token => f.write_str("unable to retrieve auth token"),
+            Self::Login => f.write_str("logging into"),
             Self::ReadManifest(name) => write!(f, "reading manifest {name}"),
             Self::WriteManifest(name) => write!(f, "writing manifest {name}"),
             Self::DeleteManifest(name) => write!(f, "Unable to delete manifest {name}"),
@@ -281,6 +284,10 @@ impl RegistryError {
         self.refusal().and_then(Refusal::retry_after)
     }
 
+    fn proves_identity(&self) -> bool {
+        matches!(self.inner.operation, Operation::Token | Operation::Login)
+    }
+
     /// A connection that never came about is said in the words that scripts look for.
     fn never_connected(&self) -> bool {
         let net = match &self.inner.problem {
@@ -298,7 +305,7 @@ impl RegistryError {
 impl Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.inner.operation)?;
-        match &self.inner.repository {
+        match self.inner.repository.as_deref().filter(|repository| !repository.is_empty()) {
             Some(repository) => write!(f, " in {}/{repository}", self.inner.host)?,
             None => write!(f, " {}", self.inner.host)?,
         }
@@ -309,7 +316,7 @@ impl Display for RegistryError {
             Problem::Net(_) | Problem::Manifest(_) | Problem::Layer(_) | Problem::Stopped(_) => {
                 Ok(())
             }
-            Problem::Refused(refusal) if self.inner.operation == Operation::Token => {
+            Problem::Refused(refusal) if self.proves_identity() => {
                 let wrong = refusal.status() == StatusCode::UNAUTHORIZED;
                 let prefix = if wrong { "invalid username/password: " } else { "" };
                 write!(f, ": {prefix}{refusal}")

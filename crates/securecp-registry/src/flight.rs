@@ -49,17 +49,6 @@ impl<K: Hash + Eq + Clone, V: Clone + Send + 'static> Flights<K, V> {
         claim.fill(made.clone());
         Ok(made)
     }
-
-    /// Forgets the value of `key` if it is `stale`.
-    pub(crate) fn forget(&self, key: &K, stale: impl Fn(&V) -> bool) {
-        let slot = lock(&self.slots).get(key).map(Arc::clone);
-        if let Some(slot) = slot {
-            let mut state = lock(&slot.state);
-            if matches!(&*state, State::Made(value) if stale(value)) {
-                *state = State::Empty;
-            }
-        }
-    }
 }
 
 impl<V: Clone + Send + 'static> Slot<V> {
@@ -184,10 +173,7 @@ mod tests {
         assert!(flights.take(&"k", &scope, |_| true, || Err(Stopped::Cancelled)).is_err());
         assert_eq!(flights.take(&"k", &scope, |_| true, || Ok::<_, Stopped>(1)).unwrap(), 1);
         assert_eq!(flights.take(&"k", &scope, |_| false, || Ok::<_, Stopped>(2)).unwrap(), 2);
-        flights.forget(&"k", |value| *value == 1);
         assert_eq!(flights.take(&"k", &scope, |_| true, || Ok::<_, Stopped>(3)).unwrap(), 2);
-        flights.forget(&"k", |value| *value == 2);
-        assert_eq!(flights.take(&"k", &scope, |_| true, || Ok::<_, Stopped>(4)).unwrap(), 4);
     }
 
     #[test]

@@ -20,24 +20,31 @@
 
 mod access;
 mod auth;
+mod certs;
 mod client;
 mod download;
+mod environment;
 mod error;
 mod flight;
 mod host;
 mod link;
+mod login;
 mod reply;
 mod retry;
 mod retry_after;
 mod secret;
+mod tls_details;
 mod upload;
 
 pub use access::{Access, Login, Registries};
-pub use auth::Credentials;
+pub use auth::{Credentials, Key};
 pub use client::{Client, ManifestHead, ManifestName, PutManifest};
 pub use download::Download;
+pub use environment::Environment;
 pub use error::{Class, Operation, Problem, RegistryError};
+pub use login::{AuthStore, LoggedOut};
 pub use reply::{Code, Refusal};
 pub use retry::RetryPolicy;
 pub use secret::Secret;
+pub use tls_details::tls_details;
 pub use upload::BlobUpload;

@@ -1,12 +1,17 @@
 //! Proving who we are: challenges, tokens, and where credentials come from.
 
 mod challenge;
+mod file;
 mod grants;
+mod helper;
+mod key;
+mod search;
 mod token;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +20,11 @@ use securecp_net::{HttpClient, Response, Url, same_origin};
 use zeroize::Zeroizing;
 
 pub(crate) use challenge::{Bearer, Challenge, choose};
+pub(crate) use file::AuthFile;
 pub(crate) use grants::Grants;
+pub(crate) use helper::Helper;
+pub use key::Key;
+pub(crate) use search::{FILES, HUB, Search, files};
 pub(crate) use token::{Token, TokenRequest};
 
 use crate::flight::Flights;
@@ -66,7 +75,13 @@ pub(crate) struct Found {
 #[derive(Clone)]
 pub(crate) struct Pass {
     pub(crate) header: Zeroizing<String>,
-    slot: Option<TokenKey>,
+    taken: Instant,
+}
+
+impl Pass {
+    fn new(header: Zeroizing<String>) -> Self {
+        Self { header, taken: Instant::now() }
+    }
 }
 
 /// Tokens are shared by everything that would ask for the same one.
@@ -134,14 +149,10 @@ impl Auth {
         scope: &Scope,
     ) -> Result<Option<Pass>, RegistryError> {
         if let Some(token) = &self.fixed {
-            return Ok(Some(Pass { header: bearer(token), slot: None }));
+            return Ok(Some(Pass::new(bearer(token))));
         }
-        let scheme = {
-            let schemes = self.schemes();
-            schemes.get(wanted.repository).or_else(|| schemes.get(ANY)).cloned()
-        };
-        match scheme {
-            Some(scheme) => self.satisfy(base, &scheme, wanted, scope),
+        match self.known(wanted.repository) {
+            Some(scheme) => self.satisfy(base, &scheme, wanted, None, scope),
             None => Ok(None),
         }
     }
@@ -161,13 +172,14 @@ impl Auth {
             Some(Challenge::Basic) if refused.used.is_some() => return Ok(None),
             Some(Challenge::Basic) => Scheme::Basic,
             Some(Challenge::Bearer(bearer)) => Scheme::Bearer(bearer),
-            None => return Ok(None),
+            // Refused without a word: if a token was shown, a new one may do.
+            None => match self.known(wanted.repository).filter(|_| refused.used.is_some()) {
+                Some(scheme @ Scheme::Bearer(_)) => scheme,
+                _ => return Ok(None),
+            },
         };
         self.learn(wanted.repository, &scheme);
-        if let Some((key, used)) = refused.used.and_then(|pass| Some((pass.slot.as_ref()?, pass))) {
-            self.tokens.forget(key, |token| bearer(&token.value) == used.header);
-        }
-        self.satisfy(base, &scheme, wanted, scope)
+        self.satisfy(base, &scheme, wanted, refused.used, scope)
     }
 
     /// Where the credentials for a repository come from, for messages.
@@ -183,55 +195,52 @@ impl Auth {
         base: &Url,
         scheme: &Scheme,
         wanted: &Wanted<'_>,
+        refused: Option<&Pass>,
         scope: &Scope,
     ) -> Result<Option<Pass>, RegistryError> {
         let found = self.credentials(wanted.repository, scope)?;
         match (scheme, &found.credentials) {
             (Scheme::Basic, Some(Credentials::Password { user, password })) => {
-                Ok(Some(Pass { header: basic(user, password), slot: None }))
+                Ok(Some(Pass::new(basic(user, password))))
             }
             (Scheme::Basic, _) => Ok(None),
-            (Scheme::Bearer(bearer), _) => self.token(base, bearer, wanted, scope).map(Some),
+            (Scheme::Bearer(challenge), _) => {
+                let since = refused.map(|pass| pass.taken);
+                self.token(&Need { base, challenge, wanted, since }, found, scope).map(Some)
+            }
         }
     }
 
-    fn token(
-        &self,
-        base: &Url,
-        challenge: &Bearer,
-        wanted: &Wanted<'_>,
-        scope: &Scope,
-    ) -> Result<Pass, RegistryError> {
-        let found = self.credentials(wanted.repository, scope)?;
-        let grants = wanted.grants.clone().and(&challenge.grants);
+    fn token(&self, need: &Need<'_>, found: Found, scope: &Scope) -> Result<Pass, RegistryError> {
         let key = TokenKey {
-            realm: challenge.realm.clone(),
-            service: challenge.service.clone(),
-            grants,
+            realm: need.challenge.realm.clone(),
+            service: need.challenge.service.clone(),
+            grants: need.wanted.grants.clone().and(&need.challenge.grants),
             source: found.source.clone(),
         };
         let request = TokenRequest {
             http: &self.http,
             agent: &self.agent,
             retry: self.retry,
-            registry: base,
-            bearer: challenge,
+            registry: need.base,
+            bearer: need.challenge,
             grants: &key.grants,
             credentials: found.credentials.as_ref(),
         };
-        let fetched = self.tokens.take(
-            &key,
-            scope,
-            |token| token.is_fresh(),
-            || request.fetch(scope).map(Arc::new),
-        );
+        let fresh = |token: &Arc<Token>| token.is_fresh_since(need.since);
+        let fetched = self.tokens.take(&key, scope, fresh, || request.fetch(scope).map(Arc::new));
         let token = fetched.map_err(|error| error.with_credentials(found.source))?;
-        Ok(Pass { header: bearer(&token.value), slot: Some(key) })
+        Ok(Pass::new(bearer(&token.value)))
     }
 
     fn credentials(&self, repository: &str, scope: &Scope) -> Result<Found, RegistryError> {
         let key = repository.to_owned();
         self.found.take(&key, scope, |_| true, || self.lookup.find(repository, scope))
+    }
+
+    fn known(&self, repository: &str) -> Option<Scheme> {
+        let schemes = self.schemes();
+        schemes.get(repository).or_else(|| schemes.get(ANY)).cloned()
     }
 
     /// The first repository teaches for all, but without the rights that were named for it.
@@ -250,6 +259,15 @@ impl Auth {
     fn schemes(&self) -> MutexGuard<'_, HashMap<String, Scheme>> {
         self.schemes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a token is needed for.
+struct Need<'a> {
+    base: &'a Url,
+    challenge: &'a Bearer,
+    wanted: &'a Wanted<'a>,
+    /// When the pass was taken that has been refused; whatever is older is no better.
+    since: Option<Instant>,
 }
 
 /// Whom a request is for and what it needs.

@@ -20,19 +20,21 @@ const LIFE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) value: Secret,
+    made: Instant,
     refresh: Instant,
 }
 
 impl Token {
-    pub(crate) fn is_fresh(&self) -> bool {
-        Instant::now() < self.refresh
+    /// Whether the token has life left and, if one taken at `since` was refused, is newer than that.
+    pub(crate) fn is_fresh_since(&self, since: Option<Instant>) -> bool {
+        Instant::now() < self.refresh && since.is_none_or(|since| self.made > since)
     }
 
     /// A token that lives for `life` from `start` on is used for nine tenths of it, and not in its last ten seconds
     /// unless it is so short-lived that these would be most of its life.
     fn new(value: Secret, start: Instant, life: Duration) -> Self {
         let margin = (life / 10).max(Duration::from_secs(10)).min(life / 4);
-        Self { value, refresh: start + (life - margin) }
+        Self { value, made: Instant::now(), refresh: start + (life - margin) }
     }
 }
 

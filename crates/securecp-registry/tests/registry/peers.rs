@@ -20,7 +20,7 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     _embedded: Option<Running>,
     process: Option<Child>,
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Drop for Peer {
@@ -45,7 +45,12 @@ impl Peer {
         options.sync = false;
         adjust(&mut options);
         let running = Server::start(options).unwrap();
-        Self { address: running.address(), _embedded: Some(running), process: None, folder }
+        Self {
+            address: running.address(),
+            _embedded: Some(running),
+            process: None,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn debian() -> Self {
@@ -77,7 +82,7 @@ impl Peer {
             .stderr(Stdio::null())
             .spawn()
             .expect("Debian's docker-registry is needed");
-        let peer = Self { address, _embedded: None, process: Some(process), folder };
+        let peer = Self { address, _embedded: None, process: Some(process), _folder: folder };
         peer.wait();
         peer
     }
