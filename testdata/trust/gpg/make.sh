@@ -28,11 +28,19 @@ for name in hard soft noreason; do old --quick-gen-key $name@securecp.test ed255
 old --quick-gen-key subrevoked@securecp.test ed25519 cert never
 old --quick-add-key "$(fpr subrevoked@securecp.test)" ed25519 sign never
 old --quick-gen-key stranger@securecp.test ed25519 sign never
+old --cert-digest-algo SHA1 --quick-gen-key selfsha1@securecp.test rsa2048 sign never
+old --quick-gen-key rsa1024@securecp.test rsa1024 sign never
+old --quick-gen-key nist@securecp.test nistp384 sign never
+old --quick-gen-key brainpool@securecp.test brainpoolP256r1 sign never
 old --quick-gen-key crypt@securecp.test rsa2048 encrypt never 2>/dev/null || old --quick-gen-key crypt@securecp.test rsa2048 default never
 
 sign rsa valid-rsa
 sign ed valid-ed25519
 sign sub valid-subkey
+sign nist valid-nistp384
+sign selfsha1 key-selfsigned-sha1
+sign rsa1024 key-rsa1024
+sign brainpool key-brainpool
 sign rsa valid-uncompressed --compress-algo none
 sign rsa valid-zlib --compress-algo zlib
 sign rsa valid-bzip2 --compress-algo bzip2
@@ -74,7 +82,7 @@ revoke hard 1
 revoke soft 2
 printf 'key 1\nrevkey\ny\n2\n\ny\nsave\n' | gpg --quiet --yes --no-tty --pinentry-mode loopback --passphrase '' --faked-system-time 20200701T000000 \
     --command-fd 0 --edit-key subrevoked@securecp.test 2>/dev/null
-for name in rsa ed sub expired subexpired hard soft noreason subrevoked stranger; do publish $name; done
+for name in rsa ed sub expired subexpired hard soft noreason subrevoked stranger selfsha1 rsa1024 nist brainpool; do publish $name; done
 
 python3 - "$out" <<'PY'
 import sys, zlib

@@ -12,13 +12,12 @@ use sequoia_openpgp::crypto::{KeyPair, Password, S2K, Signer};
 use sequoia_openpgp::packet::Key;
 use sequoia_openpgp::packet::key::{SecretKeyMaterial, SecretParts, UnspecifiedRole};
 use sequoia_openpgp::parse::Parse;
-use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::stream::{self, LiteralWriter, Message};
 use sequoia_openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
 use sequoia_openpgp::{Cert, anyhow};
 
 use super::rsa::RsaSigner;
-use super::{Keyring, verify};
+use super::{Keyring, algorithms_at, verify};
 use crate::payload::{Payload, PayloadKind};
 use crate::verdict::SignatureFault;
 
@@ -192,7 +191,7 @@ fn only_cert(bytes: &[u8]) -> Result<Cert, SignError> {
 
 /// The primary key if it may sign, else the newest subkey that may.
 fn signing_key(cert: &Cert, now: SystemTime) -> Option<Key<SecretParts, UnspecifiedRole>> {
-    let policy = StandardPolicy::at(now);
+    let policy = algorithms_at(now);
     let valid = cert.with_policy(&policy, now).ok()?;
     let revoked = |status: RevocationStatus<'_>| status != RevocationStatus::NotAsFarAsWeKnow;
     if valid.alive().is_err() || revoked(valid.revocation_status()) {

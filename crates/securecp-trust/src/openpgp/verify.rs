@@ -12,8 +12,8 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::RevocationStatus;
 use sequoia_openpgp::{Cert, Error, KeyHandle, packet};
 
-use super::Keyring;
 use super::shape::{self, malformed};
+use super::{Keyring, algorithms_at};
 use crate::payload::PAYLOAD_LIMIT;
 use crate::verdict::SignatureFault;
 
@@ -59,7 +59,7 @@ fn verify_at(
     ring: &Keyring,
     [now, signed_before]: [SystemTime; 2],
 ) -> Result<Verified, SignatureFault> {
-    let policy = StandardPolicy::at(now);
+    let policy = algorithms_at(now);
     let mut outcome = None;
     let helper = Helper { ring, policy: &policy, now, outcome: &mut outcome };
     // The buffer holds the whole content, so that nothing of it is seen before the signature has been checked.
