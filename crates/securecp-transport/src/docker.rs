@@ -1,6 +1,7 @@
 //! `docker://`: images in a registry.
 
 mod destination;
+mod lookaside;
 mod source;
 
 use securecp_layer::LayerError;
@@ -8,6 +9,7 @@ use securecp_oci::{ImageName, Reference};
 use securecp_registry::{Problem, RegistryError};
 
 pub(crate) use destination::DockerDestination;
+pub use lookaside::{SignatureLocation, SignatureLocator, SignatureStorage};
 pub(crate) use source::DockerSource;
 
 use crate::TransportError;
@@ -35,6 +37,12 @@ fn failure(error: RegistryError) -> TransportError {
         },
         _ => TransportError::Registry(error),
     }
+}
+
+/// An error with its causes on one line.
+fn chain_text(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod source;
 mod staged;
 
 pub use destination::{Accepts, BlobPut, Destination, Place, Writing};
+pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage};
 pub use error::TransportError;
 pub use list::{Deleted, ListedImage, delete, list};
 pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};

@@ -4,7 +4,7 @@ use securecp_oci::{ImageName, Transport};
 use securecp_registry::Registries;
 
 use crate::dir::{DirDestination, DirSource};
-use crate::docker::{DockerDestination, DockerSource};
+use crate::docker::{DockerDestination, DockerSource, SignatureStorage};
 use crate::oci::{OciDestination, OciSource};
 use crate::{Destination, Source, TransportError};
 
@@ -15,6 +15,8 @@ pub struct SourceOptions {
     pub shared_blob_dir: Option<PathBuf>,
     /// The registries, as this side meets them.
     pub registries: Registries,
+    /// Where the signatures of a registry's image live; without it none are looked up or stored.
+    pub signatures: Option<SignatureStorage>,
 }
 
 /// What a destination may need to know besides its name.
@@ -24,6 +26,8 @@ pub struct DestinationOptions {
     pub shared_blob_dir: Option<PathBuf>,
     /// The registries, as this side meets them.
     pub registries: Registries,
+    /// Where the signatures of a registry's image live; without it none are looked up or stored.
+    pub signatures: Option<SignatureStorage>,
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.
@@ -35,7 +39,7 @@ pub fn open_source(
     options: &SourceOptions,
 ) -> Result<Box<dyn Source>, TransportError> {
     match name.transport {
-        Transport::Docker => Ok(Box::new(DockerSource::open(name, &options.registries)?)),
+        Transport::Docker => Ok(Box::new(DockerSource::open(name, options)?)),
         Transport::Oci => Ok(Box::new(OciSource::open(name, options)?)),
         Transport::Dir => Ok(Box::new(DirSource::open(name)?)),
         Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
@@ -53,7 +57,7 @@ pub fn open_destination(
     options: &DestinationOptions,
 ) -> Result<Box<dyn Destination>, TransportError> {
     match name.transport {
-        Transport::Docker => Ok(Box::new(DockerDestination::new(name, &options.registries)?)),
+        Transport::Docker => Ok(Box::new(DockerDestination::new(name, options)?)),
         Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
         Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
         Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {

@@ -1,23 +1,30 @@
 use securecp_layer::Scope;
-use securecp_oci::{Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag};
-use securecp_registry::{BlobUpload, Client, ManifestName, Registries, RegistryError};
+use securecp_oci::{
+    Algorithm, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
+};
+use securecp_registry::{BlobUpload, Client, ManifestName, RegistryError};
 
-use crate::docker::{failure, reference};
-use crate::{Accepts, BlobPut, Destination, Place, TransportError, Writing};
+use crate::docker::{SignatureStorage, failure, reference};
+use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
 
 /// A place in a registry.
 pub(crate) struct DockerDestination {
     name: String,
     reference: Reference,
     client: Client,
+    signatures: Option<SignatureStorage>,
 }
 
 impl DockerDestination {
     /// Nothing is asked of the registry yet.
-    pub(crate) fn new(name: &ImageName, registries: &Registries) -> Result<Self, TransportError> {
+    pub(crate) fn new(
+        name: &ImageName,
+        options: &DestinationOptions,
+    ) -> Result<Self, TransportError> {
         let reference = reference(name)?;
-        let client = registries.client(reference.repository())?;
-        Ok(Self { name: name.to_string(), client, reference })
+        let client = options.registries.client(reference.repository())?;
+        let signatures = options.signatures.clone();
+        Ok(Self { name: name.to_string(), client, reference, signatures })
     }
 
     /// The digest that the registry gives for a name. A registry that names none is asked in full.
@@ -35,6 +42,11 @@ impl DockerDestination {
                 Err(error) => Err(error),
             },
         }
+    }
+
+    fn holds_signatures(&self) -> bool {
+        let any = Digest::of(Algorithm::Sha256, b"");
+        self.signatures.as_ref().is_some_and(|storage| storage.is_writable(&any))
     }
 
     fn unsupported(&self, problem: String) -> TransportError {
@@ -55,7 +67,7 @@ impl Destination for DockerDestination {
         Accepts {
             manifests: &[],
             indexes: true,
-            simple_signatures: false,
+            simple_signatures: self.holds_signatures(),
             sigstore_signatures: false,
             keeps_urls: true,
             parallel: true,
@@ -119,16 +131,18 @@ impl Writing for DockerWriting<'_> {
 
     fn put_signatures(
         &self,
-        _: &RawManifest,
+        manifest: &RawManifest,
         _: Place,
         signatures: &[Signature],
-        _: &Scope,
+        scope: &Scope,
     ) -> Result<(), TransportError> {
         if signatures.is_empty() {
             return Ok(());
         }
-        let problem = format!("{} signatures cannot be stored there yet", signatures.len());
-        Err(self.to.unsupported(problem))
+        match &self.to.signatures {
+            Some(storage) => storage.add(manifest.digest(), signatures, scope),
+            None => Err(self.to.unsupported("no place for signatures is configured".to_owned())),
+        }
     }
 
     fn read_back(

@@ -5,10 +5,10 @@ use securecp_oci::{
     Declared, Descriptor, Digest, ImageIdentity, ImageName, ManifestError, RawManifest, Reference,
     Repository, Signature,
 };
-use securecp_registry::{Client, ManifestName, Registries};
+use securecp_registry::{Client, ManifestName};
 
-use crate::docker::{failure, reference};
-use crate::{Place, Source, SourceTraits, TransportError};
+use crate::docker::{SignatureStorage, failure, reference};
+use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
 
 /// An image in a registry, to be read.
 pub(crate) struct DockerSource {
@@ -16,17 +16,19 @@ pub(crate) struct DockerSource {
     identity: ImageIdentity,
     reference: Reference,
     client: Client,
+    signatures: Option<SignatureStorage>,
     root: Mutex<Option<RawManifest>>,
 }
 
 impl DockerSource {
     /// Nothing is asked of the registry yet.
-    pub(crate) fn open(name: &ImageName, registries: &Registries) -> Result<Self, TransportError> {
+    pub(crate) fn open(name: &ImageName, options: &SourceOptions) -> Result<Self, TransportError> {
         let reference = reference(name)?;
         Ok(Self {
             name: name.to_string(),
             identity: ImageIdentity::docker(&reference),
-            client: registries.client(reference.repository())?,
+            client: options.registries.client(reference.repository())?,
+            signatures: options.signatures.clone(),
             reference,
             root: Mutex::default(),
         })
@@ -94,16 +96,18 @@ impl Source for DockerSource {
         Ok(Layer::verified(descriptor.clone(), download))
     }
 
-    /// Always empty, because nothing is looked up yet: lookaside (registries.d), the signature extension and attached
-    /// signatures are not read. A policy that needs a signature therefore refuses images from registries; none is
-    /// accepted for want of looking.
+    /// The signatures in the lookaside store. Without one nothing is looked up, and a policy that needs a signature
+    /// refuses the image.
     fn signatures(
         &self,
-        _: &RawManifest,
+        manifest: &RawManifest,
         _: Place,
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
-        Ok(Vec::new())
+        match &self.signatures {
+            Some(storage) => storage.signatures(manifest.digest(), scope),
+            None => Ok(Vec::new()),
+        }
     }
 }
