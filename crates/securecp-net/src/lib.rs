@@ -24,6 +24,7 @@ mod client;
 mod error;
 mod gate;
 mod outcome;
+mod pinned;
 mod redirect;
 mod request;
 mod response;

@@ -14,6 +14,7 @@ use rustls::{
 };
 
 use crate::NetError;
+use crate::pinned::PinnedVerifier;
 
 /// The oldest TLS version accepted. Older ones than 1.2 do not exist here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,8 +163,8 @@ impl TlsOptions {
             roots.add(root.clone()).map_err(|error| bad("root", &error.to_string()))?;
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = verifier.build().map_err(|error| bad("roots", &error.to_string()))?;
-        Ok(verifier)
+        let usual = verifier.build().map_err(|error| bad("roots", &error.to_string()))?;
+        Ok(Arc::new(PinnedVerifier { usual, pinned: self.roots.clone() }))
     }
 }
 

@@ -5,4 +5,5 @@
 mod auth;
 mod exchange;
 mod peers;
+mod tls;
 mod token_server;
