@@ -12,6 +12,8 @@
 //! # Ok::<(), securecp_testkit::TestkitError>(())
 //! ```
 
+pub mod auth;
+mod docker_registry;
 mod embedded;
 mod error;
 mod fixture;
@@ -19,7 +21,10 @@ pub mod http;
 mod layer;
 mod place;
 pub mod proxy;
+pub mod simulate;
+pub mod tls;
 
+pub use docker_registry::{DockerRegistry, DockerRegistrySettings};
 pub use embedded::Registry;
 pub use error::{Result, TestkitError};
 pub use fixture::{Fixture, Manifest};
