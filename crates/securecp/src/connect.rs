@@ -1,7 +1,6 @@
 //! Opens what image names stand for, with the options of their side.
 
 use anyhow::Context;
-use securecp_copy::Effort;
 use securecp_net::Net;
 use securecp_oci::ImageName;
 use securecp_registry::{
@@ -12,7 +11,7 @@ use securecp_transport::{
 };
 
 use crate::failure::Failure;
-use crate::request::{Login, SideRequest};
+use crate::request::{Login, Retry, SideRequest};
 
 /// The ways to the outside that one command uses; connections are shared between its sides.
 #[derive(Debug)]
@@ -23,11 +22,11 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// Nothing is read, started or sent yet.
-    pub(crate) fn new(effort: &Effort, retry_times: Option<u32>) -> Self {
+    pub(crate) fn new(retry: Retry) -> Self {
         let usual = RetryPolicy::default();
         let retry = RetryPolicy {
-            times: retry_times.unwrap_or(usual.times),
-            delay: effort.retry_delay.or(usual.delay),
+            times: retry.times.unwrap_or(usual.times),
+            delay: retry.delay.or(usual.delay),
         };
         Self { net: Net::default(), retry }
     }
@@ -44,14 +43,18 @@ impl Doors {
         Registries::new(self.net.clone(), access)
     }
 
+    /// What reading needs to know.
+    pub(crate) fn source_options(&self, side: &SideRequest) -> SourceOptions {
+        SourceOptions { registries: self.registries(side), ..SourceOptions::default() }
+    }
+
     /// Opens the image to read.
     pub(crate) fn source(
         &self,
         name: &ImageName,
         side: &SideRequest,
     ) -> Result<Box<dyn Source>, Failure> {
-        let options =
-            SourceOptions { registries: self.registries(side), ..SourceOptions::default() };
+        let options = self.source_options(side);
         let opened = open_source(name, &options);
         Ok(opened.with_context(|| format!("initializing source {name}"))?)
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use securecp_copy::CopyError;
 use securecp_oci::Escaped;
+use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
 
 use crate::hint;
@@ -137,10 +138,17 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             };
         }
         if let Some(transport) = cause.downcast_ref::<TransportError>() {
-            return if transport.is_not_found() { Exit::NotFound } else { Exit::Failed };
+            return not_found_or_failed(transport.is_not_found());
+        }
+        if let Some(registry) = cause.downcast_ref::<RegistryError>() {
+            return not_found_or_failed(registry.is_not_found());
         }
     }
     Exit::Failed
+}
+
+fn not_found_or_failed(not_found: bool) -> Exit {
+    if not_found { Exit::NotFound } else { Exit::Failed }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod progress;
 mod request;
 mod session;
 mod stop;
+mod template;
 mod usage;
 
 use std::ffi::OsString;

@@ -1,10 +1,8 @@
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
-use super::duration::parse_duration;
-use super::{DestArgs, SrcArgs};
+use super::{DestArgs, RetryArgs, SrcArgs};
 
 /// Copy an image
 ///
@@ -75,13 +73,8 @@ pub(crate) struct NameArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How hard to try")]
 pub(crate) struct EffortArgs {
-    /// Further attempts after a failure that may pass [default: 2]
-    #[arg(long, value_name = "N")]
-    pub(crate) retry_times: Option<u32>,
-
-    /// Time between attempts; doubling when not given
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) retry_delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
 
     /// Blobs in motion at the same time; 0 means the default [default: 6]
     #[arg(long, value_name = "N")]

@@ -1,9 +1,6 @@
-use std::time::Duration;
-
 use clap::Args;
 
-use super::ImageArgs;
-use super::duration::parse_duration;
+use super::{ImageArgs, RetryArgs};
 
 /// Show what an image is
 ///
@@ -26,14 +23,17 @@ pub(crate) struct InspectArgs {
     #[arg(short, long)]
     pub(crate) no_tags: bool,
 
+    /// Fill in a Go template instead of printing JSON, for example '{{.Digest}}'
+    #[arg(short, long, value_name = "TEMPLATE")]
+    pub(crate) format: Option<String>,
+
+    /// Compute the digest shown with this algorithm: sha256, sha384 or sha512
+    #[arg(long, value_name = "ALGORITHM")]
+    pub(crate) manifest_digest: Option<String>,
+
     #[command(flatten)]
     pub(crate) side: ImageArgs,
 
-    /// Further attempts after a failure that may pass [default: 2]
-    #[arg(long, value_name = "N")]
-    pub(crate) retry_times: Option<u32>,
-
-    /// Time between attempts; doubling when not given
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) retry_delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) retry: RetryArgs,
 }

@@ -15,7 +15,6 @@ const OPTIONS: &[&str] = &[
     "--user-agent-prefix",
     "--format",
     "-f",
-    "--manifest-digest",
     "--sign-by",
     "--sign-by-sq-fingerprint",
     "--sign-by-sigstore",
@@ -36,8 +35,6 @@ const OPTIONS: &[&str] = &[
 
 /// Commands of the reference that later versions bring.
 const COMMANDS: &[&str] = &[
-    "list-tags",
-    "delete",
     "login",
     "logout",
     "sync",

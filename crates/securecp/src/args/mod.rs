@@ -4,13 +4,16 @@
 //! [`crate::request`], so that every rule stands in one place and its error says what to do.
 
 mod copy;
+mod delete;
 mod demo;
 mod duration;
 mod global;
 mod inspect;
 mod later;
 mod list;
+mod list_tags;
 mod manifest_digest;
+mod retry;
 mod secret;
 mod serve;
 mod side;
@@ -19,12 +22,15 @@ mod switch;
 use clap::{Parser, Subcommand};
 
 pub(crate) use copy::{CopyArgs, EffortArgs, SelectionArgs};
+pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
 pub(crate) use list::split_list;
+pub(crate) use list_tags::ListTagsArgs;
 pub(crate) use manifest_digest::ManifestDigestArgs;
+pub(crate) use retry::RetryArgs;
 pub(crate) use secret::Secret;
 pub(crate) use serve::ServeArgs;
 #[cfg(test)]
@@ -49,6 +55,10 @@ pub(crate) enum Command {
     Copy(Box<CopyArgs>),
     /// Show what an image is
     Inspect(Box<InspectArgs>),
+    /// List the tags of a repository
+    ListTags(Box<ListTagsArgs>),
+    /// Delete an image
+    Delete(Box<DeleteArgs>),
     /// Print the digest of a manifest file
     ManifestDigest(ManifestDigestArgs),
     /// Run an OCI registry over a directory

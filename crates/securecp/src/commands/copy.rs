@@ -33,7 +33,7 @@ pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failu
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
-    let doors = Doors::new(&request.effort, request.retry_times);
+    let doors = Doors::new(request.retry);
     let from = doors.source(&request.source, &request.source_side)?;
     let to = doors.destination(&request.destination, &request.destination_side)?;
     let report = request.progress.start();

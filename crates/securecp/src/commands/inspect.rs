@@ -3,9 +3,12 @@
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_oci::json::{self, Limits};
-use securecp_oci::{Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag};
+use securecp_oci::{
+    Digest, Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag,
+};
 use securecp_registry::RegistryError;
 use securecp_transport::{Source, TransportError};
+use serde::Serialize;
 
 use crate::args::InspectArgs;
 use crate::connect::Doors;
@@ -14,6 +17,7 @@ use crate::inspection::{ImageConfig, Summary, to_go_json};
 use crate::progress::warn;
 use crate::request::{InspectRequest, View};
 use crate::session::Session;
+use crate::template::{Value, fill_in};
 
 /// Deepest nesting of indexes.
 const DEPTH_LIMIT: usize = 8;
@@ -24,8 +28,8 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// Shows what an image is. The trust policy is not asked: nothing is copied.
 pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = InspectRequest::new(args, session.globals.platform.clone())?;
-    let doors = Doors::new(&request.effort, request.retry_times);
-    let source = doors.source(&request.image, &request.side)?;
+    let doors = Doors::new(request.image.retry);
+    let source = doors.source(&request.image.name, &request.image.side)?;
     let look = Look { request: &request, doors: &doors, source: &*source, session };
     let bytes = look.bytes()?;
     session.write(&bytes)
@@ -52,14 +56,17 @@ impl Look<'_, '_> {
         let config = self.config(image)?;
         match self.request.view {
             View::RawConfig => Ok(config.to_vec()),
-            View::Config => Ok(to_go_json(&self.parsed(&config)?)?),
+            View::Config => {
+                let config = self.parsed(&config)?;
+                self.shown(&config, config.value()?)
+            }
             _ => self.summary(&root, image, self.parsed(&config)?),
         }
     }
 
     /// Adds the image to an error.
     fn named<T>(&self, doing: &str, result: Result<T, TransportError>) -> Result<T, Failure> {
-        Ok(result.with_context(|| format!("{doing} of image {}", self.request.image))?)
+        Ok(result.with_context(|| format!("{doing} of image {}", self.request.image.name))?)
     }
 
     /// Follows an index, also a nested one, to the image of the wanted platform.
@@ -81,7 +88,7 @@ impl Look<'_, '_> {
         if descriptor.size > CONFIG_LIMIT {
             return Err(Failure::new(format!(
                 "configuration {} of image {} has {} bytes, the limit is {CONFIG_LIMIT}",
-                descriptor.digest, self.request.image, descriptor.size
+                descriptor.digest, self.request.image.name, descriptor.size
             )));
         }
         let read = self.source.blob(descriptor, self.session.scope).and_then(|mut layer| {
@@ -96,7 +103,7 @@ impl Look<'_, '_> {
     }
 
     fn parsed(&self, bytes: &[u8]) -> Result<ImageConfig, Failure> {
-        let name = || format!("configuration of image {}", self.request.image);
+        let name = || format!("configuration of image {}", self.request.image.name);
         let value = json::parse(bytes, Limits::bytes(MANIFEST_LIMIT)).with_context(name)?;
         Ok(serde_json::from_value(value).with_context(name)?)
     }
@@ -109,8 +116,20 @@ impl Look<'_, '_> {
     ) -> Result<Vec<u8>, Failure> {
         let repository = self.source.identity().reference.as_ref().map(Reference::repository);
         let tags = repository.map_or_else(|| Ok(Vec::new()), |repository| self.tags(repository))?;
-        let summary = Summary::new(repository, root.digest().clone(), tags, image, config);
-        Ok(to_go_json(&summary)?)
+        let digest = match self.request.algorithm {
+            Some(algorithm) => Digest::of(algorithm, root.bytes()),
+            None => root.digest().clone(),
+        };
+        let summary = Summary::new(repository, digest, tags, image, config);
+        self.shown(&summary, summary.value()?)
+    }
+
+    /// As JSON, or in the form that was asked for.
+    fn shown(&self, whole: &impl Serialize, value: Value) -> Result<Vec<u8>, Failure> {
+        match &self.request.template {
+            Some(template) => Ok(fill_in(template, &value).context("--format")?.into_bytes()),
+            None => Ok(to_go_json(whole)?),
+        }
     }
 
     /// The repository's tags. A registry that does not let us list them, or does not know how to, costs a warning.
@@ -118,7 +137,7 @@ impl Look<'_, '_> {
         if self.request.view != (View::Summary { tags: true }) {
             return Ok(Vec::new());
         }
-        let registries = self.doors.registries(&self.request.side);
+        let registries = self.doors.registries(&self.request.image.side);
         let listed =
             registries.client(repository).and_then(|client| client.tags(self.session.scope));
         match listed {
@@ -134,20 +153,20 @@ impl Look<'_, '_> {
     fn no_platform(&self, wish: &PlatformWish) -> Failure {
         Failure::new(format!(
             "image {}: no image found in manifest list for platform {wish}",
-            self.request.image
+            self.request.image.name
         ))
         .hint("--override-os, --override-arch and --override-variant choose another one; --raw shows the list")
     }
 
     fn too_deep(&self) -> Failure {
-        let image = &self.request.image;
+        let image = &self.request.image.name;
         Failure::new(format!("image {image}: indexes nest deeper than {DEPTH_LIMIT}"))
     }
 
     fn artifact(&self, image: &Image) -> Failure {
         Failure::new(format!(
             "{} is an artifact with a configuration of type {}, not an image",
-            self.request.image, image.config.media_type
+            self.request.image.name, image.config.media_type
         ))
         .hint("--raw shows its manifest, --config --raw its configuration")
     }

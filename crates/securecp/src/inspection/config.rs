@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::summary::pairs;
 use super::time::Timestamp;
+use crate::template::Value;
 
 /// An image configuration (OCI image-spec, "Image Configuration"); unknown members are left out, as in the reference.
 ///
@@ -61,7 +62,7 @@ pub(crate) struct Execution {
 }
 
 /// Names whose values say nothing.
-type Set = Option<BTreeMap<String, Value>>;
+type Set = Option<BTreeMap<String, serde_json::Value>>;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct RootFs {
@@ -82,6 +83,82 @@ struct History {
     comment: Option<String>,
     #[serde(skip_serializing_if = "is_false")]
     empty_layer: Option<bool>,
+}
+
+impl ImageConfig {
+    /// The configuration for templates, under the names that Go gives its members.
+    pub(crate) fn value(&self) -> Result<Value, serde_json::Error> {
+        let value = Value::structure([
+            ("Created", self.created.map_or(Value::Nil, Timestamp::value)),
+            ("Author", string(&self.author)),
+            ("Architecture", string(&self.architecture)),
+            ("OS", string(&self.os)),
+            ("OSVersion", string(&self.os_version)),
+            ("OSFeatures", strings(&self.os_features)),
+            ("Variant", string(&self.variant)),
+            ("Config", self.config.as_ref().unwrap_or(&Execution::default()).value()?),
+            ("RootFS", self.rootfs.as_ref().unwrap_or(&RootFs::default()).value()?),
+            ("History", self.history()?),
+        ]);
+        Ok(value.with_json(serde_json::to_value(self)?))
+    }
+
+    fn history(&self) -> Result<Value, serde_json::Error> {
+        let entries: Result<Vec<Value>, _> =
+            self.history.iter().flatten().map(History::value).collect();
+        Ok(Value::list(entries?))
+    }
+}
+
+impl Execution {
+    fn value(&self) -> Result<Value, serde_json::Error> {
+        let value = Value::structure([
+            ("User", string(&self.user)),
+            ("ExposedPorts", set(&self.exposed_ports)),
+            ("Env", strings(&self.env)),
+            ("Entrypoint", strings(&self.entrypoint)),
+            ("Cmd", strings(&self.cmd)),
+            ("Volumes", set(&self.volumes)),
+            ("WorkingDir", string(&self.working_dir)),
+            ("Labels", Value::map(pairs(self.labels.iter().flatten()))),
+            ("StopSignal", string(&self.stop_signal)),
+            ("ArgsEscaped", Value::Switch(self.args_escaped.unwrap_or_default())),
+        ]);
+        Ok(value.with_json(serde_json::to_value(self)?))
+    }
+}
+
+impl RootFs {
+    fn value(&self) -> Result<Value, serde_json::Error> {
+        let fields = [("Type", string(&self.kind)), ("DiffIDs", strings(&self.diff_ids))];
+        Ok(Value::structure(fields).with_json(serde_json::to_value(self)?))
+    }
+}
+
+impl History {
+    fn value(&self) -> Result<Value, serde_json::Error> {
+        let value = Value::structure([
+            ("Created", self.created.map_or(Value::Nil, Timestamp::value)),
+            ("CreatedBy", string(&self.created_by)),
+            ("Author", string(&self.author)),
+            ("Comment", string(&self.comment)),
+            ("EmptyLayer", Value::Switch(self.empty_layer.unwrap_or_default())),
+        ]);
+        Ok(value.with_json(serde_json::to_value(self)?))
+    }
+}
+
+fn string(text: &Option<String>) -> Value {
+    Value::text(text.as_deref().unwrap_or_default())
+}
+
+fn strings(list: &Option<Vec<String>>) -> Value {
+    Value::list(list.iter().flatten().map(Value::text))
+}
+
+/// Names whose values say nothing.
+fn set(names: &Set) -> Value {
+    Value::map(names.iter().flatten().map(|(name, _)| (name, Value::structure([]))))
 }
 
 fn is_empty(text: &Option<String>) -> bool {

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::ImageConfig;
 use super::time::Timestamp;
+use crate::template::Value;
 
 /// What `inspect` prints by default; every member but `Name` is always there.
 #[derive(Debug, Serialize)]
@@ -69,6 +70,49 @@ impl Summary {
             env: execution.env,
         }
     }
+}
+
+impl Summary {
+    /// The summary for templates.
+    pub(crate) fn value(&self) -> Result<Value, serde_json::Error> {
+        let text = |text: &String| Value::text(text);
+        let layers_data: Result<Vec<Value>, _> =
+            self.layers_data.iter().map(LayerData::value).collect();
+        let value = Value::structure([
+            ("Name", Value::text(self.name.clone().unwrap_or_default())),
+            ("Tag", Value::text("")),
+            ("Digest", Value::text(self.digest.to_string())),
+            ("RepoTags", Value::list(self.tags.iter().map(text))),
+            ("Created", self.created.map_or(Value::Nil, Timestamp::value)),
+            ("DockerVersion", text(&self.docker_version)),
+            ("Labels", Value::map(pairs(self.labels.iter().flatten()))),
+            ("Architecture", text(&self.architecture)),
+            ("Os", text(&self.os)),
+            ("Layers", Value::list(self.layers.iter().map(text))),
+            ("LayersData", Value::list(layers_data?)),
+            ("Env", Value::list(self.env.iter().flatten().map(text))),
+        ]);
+        Ok(value.with_json(serde_json::to_value(self)?))
+    }
+}
+
+impl LayerData {
+    fn value(&self) -> Result<Value, serde_json::Error> {
+        let value = Value::structure([
+            ("MIMEType", Value::text(&self.media_type)),
+            ("Digest", Value::text(self.digest.to_string())),
+            ("Size", Value::Number(i64::try_from(self.size).unwrap_or(i64::MAX))),
+            ("Annotations", Value::map(pairs(self.annotations.iter().flatten()))),
+        ]);
+        Ok(value.with_json(serde_json::to_value(self)?))
+    }
+}
+
+/// Texts by name.
+pub(super) fn pairs<'a>(
+    found: impl Iterator<Item = (&'a String, &'a String)> + 'a,
+) -> impl Iterator<Item = (&'a str, Value)> {
+    found.map(|(key, value)| (key.as_str(), Value::text(value)))
 }
 
 impl From<&Descriptor> for LayerData {

@@ -1,10 +1,9 @@
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use securecp_copy::{Edits, Effort, Select};
 use securecp_oci::{ImageName, PlatformWish, Tag, Transport};
 
-use super::{Globals, SideRequest, both};
+use super::{Globals, Retry, SideRequest, both, image};
 use crate::args::{CopyArgs, EffortArgs, SelectionArgs, split_list};
 use crate::failure::Failure;
 use crate::progress::ProgressStyle;
@@ -20,7 +19,7 @@ pub(crate) struct CopyRequest {
     pub(crate) edits: Edits,
     pub(crate) effort: Effort,
     /// As given; requests and transfers have different usual values.
-    pub(crate) retry_times: Option<u32>,
+    pub(crate) retry: Retry,
     pub(crate) tags: Vec<Tag>,
     pub(crate) digestfile: Option<PathBuf>,
     pub(crate) dry_run: bool,
@@ -50,7 +49,7 @@ impl CopyRequest {
                 ..Edits::default()
             },
             effort: effort(&args.effort),
-            retry_times: args.effort.retry_times,
+            retry: Retry::from(&args.effort.retry),
             tags,
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
@@ -58,15 +57,6 @@ impl CopyRequest {
             progress: ProgressStyle::choose(output.quiet),
         })
     }
-}
-
-/// Parses an image name of the command line.
-pub(crate) fn image(side: &str, text: &str) -> Result<ImageName, Failure> {
-    let problem = |error: securecp_oci::NameError| {
-        Failure::usage(format!("{side}: {error}"))
-            .hint("an image is TRANSPORT:NAME, with docker://, oci: or dir: in front")
-    };
-    ImageName::from_str(text).map_err(problem)
 }
 
 fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
@@ -84,11 +74,12 @@ fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failur
 
 fn effort(args: &EffortArgs) -> Effort {
     let usual = Effort::default();
+    let retry = Retry::from(&args.retry);
     let parallel = args.image_parallel_copies.filter(|count| *count > 0);
     Effort {
         parallel_blobs: parallel.unwrap_or(usual.parallel_blobs),
-        retry_times: args.retry_times.unwrap_or(usual.retry_times),
-        retry_delay: args.retry_delay.filter(|delay| !delay.is_zero()),
+        retry_times: retry.times.unwrap_or(usual.retry_times),
+        retry_delay: retry.delay,
         ..usual
     }
 }

@@ -1,20 +1,19 @@
-use securecp_copy::Effort;
-use securecp_oci::{ImageName, PlatformWish};
+use securecp_oci::{Algorithm, PlatformWish};
 
-use super::SideRequest;
-use super::copy::image;
-use crate::args::{InspectArgs, SideArgs};
+use super::{ImageRequest, both};
+use crate::args::InspectArgs;
 use crate::failure::Failure;
 
 /// A look at an image, checked.
 #[derive(Debug)]
 pub(crate) struct InspectRequest {
-    pub(crate) image: ImageName,
-    pub(crate) side: SideRequest,
+    pub(crate) image: ImageRequest,
     pub(crate) view: View,
     pub(crate) platform: PlatformWish,
-    pub(crate) effort: Effort,
-    pub(crate) retry_times: Option<u32>,
+    /// A template to be filled in, unless JSON is wanted.
+    pub(crate) template: Option<String>,
+    /// The algorithm of the digest shown, if another one is wanted.
+    pub(crate) algorithm: Option<Algorithm>,
 }
 
 /// What is to be shown.
@@ -39,16 +38,23 @@ impl InspectRequest {
             (false, true) => View::Config,
             (true, true) => View::RawConfig,
         };
-        Ok(Self {
-            image: image("image", &args.image)?,
-            side: SideRequest::try_from(SideArgs::from(args.side))?,
-            view,
-            platform,
-            retry_times: args.retry_times,
-            effort: Effort {
-                retry_delay: args.retry_delay.filter(|delay| !delay.is_zero()),
-                ..Effort::default()
-            },
-        })
+        let image = ImageRequest::new(&args.image, args.side, &args.retry)?;
+        if args.raw && args.format.is_some() {
+            return Err(both("--raw", "--format"));
+        }
+        let template = args.format.filter(|text| !means_json(text));
+        let algorithm = args.manifest_digest.map(|name| name.parse::<Algorithm>());
+        let algorithm =
+            algorithm.transpose().map_err(|e| Failure::usage(format!("--manifest-digest: {e}")))?;
+        Ok(Self { image, view, platform, template, algorithm })
+    }
+}
+
+/// Templates that ask for the usual JSON.
+fn means_json(template: &str) -> bool {
+    let inner = template.strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+    match inner {
+        Some(inner) => matches!(inner.trim(), "json" | "json."),
+        None => template == "json",
     }
 }

@@ -2,12 +2,16 @@
 
 mod copy;
 mod globals;
+mod image;
 mod inspect;
+mod retry;
 mod side;
 
 pub(crate) use copy::CopyRequest;
 pub(crate) use globals::{Globals, PolicyChoice};
+pub(crate) use image::{ImageRequest, docker_reference, image};
 pub(crate) use inspect::{InspectRequest, View};
+pub(crate) use retry::Retry;
 pub(crate) use side::{Login, SideRequest};
 
 use crate::failure::Failure;

@@ -1,0 +1,119 @@
+//! `securecp delete`
+
+use std::panic::resume_unwind;
+
+use anyhow::Context;
+use securecp_layer::Scope;
+use securecp_oci::{Digest, Reference, ReferenceError, Tag, Transport};
+use securecp_registry::{Client, ManifestName, RegistryError};
+
+use crate::args::DeleteArgs;
+use crate::connect::Doors;
+use crate::failure::Failure;
+use crate::progress::{say, warn};
+use crate::request::{ImageRequest, docker_reference};
+use crate::session::Session;
+
+/// Requests under way at the same time.
+const WORKERS: usize = 16;
+
+/// Deletes an image.
+pub(crate) fn run(args: DeleteArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    let request = ImageRequest::new(&args.image, args.side, &args.retry)?;
+    let doors = Doors::new(request.retry);
+    match request.name.transport {
+        Transport::Docker => in_registry(&request, &doors, session.scope),
+        _ => elsewhere(&request, &doors, session.scope),
+    }
+}
+
+fn elsewhere(request: &ImageRequest, doors: &Doors, scope: &Scope) -> Result<(), Failure> {
+    let options = doors.source_options(&request.side);
+    let deleted = securecp_transport::delete(&request.name, &options, scope);
+    let deleted = deleted.with_context(|| format!("deleting {}", request.name))?;
+    say(&format!("deleted {} and {} blobs", deleted.manifest, deleted.blobs.len()));
+    Ok(())
+}
+
+/// Finds out the digest, names the other tags that stand for it, and deletes it.
+fn in_registry(request: &ImageRequest, doors: &Doors, scope: &Scope) -> Result<(), Failure> {
+    let reference = one_image(&docker_reference(&request.name)?)?;
+    let doing = || format!("deleting {}", request.name);
+    let client = doors.registries(&request.side).client(reference.repository());
+    let client = client.with_context(doing)?;
+    let name = ManifestName::of(&reference).ok_or_else(|| Failure::usage("an image has a name"))?;
+    let digest = digest_of(&client, name, scope).with_context(doing)?;
+    let others = match other_tags(&client, &reference, &digest, scope) {
+        Ok(others) => others,
+        Err(error) => {
+            warn(&format!("which other tags stand for {digest} cannot be told: {error}"));
+            Vec::new()
+        }
+    };
+    client.delete_manifest(&digest, scope).with_context(doing)?;
+    say(&format!("deleted {digest}"));
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(Tag::as_str).collect();
+        warn(&format!(
+            "these tags stood for the same digest and are gone too: {}",
+            names.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// A name alone means the tag `latest`; a tag beside a digest is one too many.
+fn one_image(reference: &Reference) -> Result<Reference, Failure> {
+    let parsed = reference.to_string().parse();
+    parsed.map_err(|error: ReferenceError| Failure::usage(error))
+}
+
+/// The digest of the bytes that the name stands for, whatever the registry says in its headers.
+fn digest_of(
+    client: &Client,
+    name: ManifestName<'_>,
+    scope: &Scope,
+) -> Result<Digest, RegistryError> {
+    match name {
+        ManifestName::Digest(digest) => Ok(digest.clone()),
+        ManifestName::Tag(_) => Ok(client.manifest(name, scope)?.digest().clone()),
+    }
+}
+
+/// The other tags that stand for `digest`, in the registry's order.
+fn other_tags(
+    client: &Client,
+    reference: &Reference,
+    digest: &Digest,
+    scope: &Scope,
+) -> Result<Vec<Tag>, RegistryError> {
+    let mut tags = client.tags(scope)?;
+    tags.retain(|tag| Some(tag) != reference.tag());
+    let share = tags.len().div_ceil(WORKERS).max(1);
+    let same = std::thread::scope(|threads| {
+        let look = |part| move || those_of(client, part, digest, scope);
+        let workers: Vec<_> = tags.chunks(share).map(|part| threads.spawn(look(part))).collect();
+        let parts = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        parts.collect::<Result<Vec<_>, _>>()
+    });
+    Ok(same?.concat())
+}
+
+/// Those of `tags` that stand for `digest`.
+fn those_of(
+    client: &Client,
+    tags: &[Tag],
+    digest: &Digest,
+    scope: &Scope,
+) -> Result<Vec<Tag>, RegistryError> {
+    let mut same = Vec::new();
+    for tag in tags {
+        let head = client.head_manifest(ManifestName::Tag(tag), scope)?;
+        if head.and_then(|head| head.digest).as_ref() == Some(digest) {
+            same.push(tag.clone());
+        }
+    }
+    Ok(same)
+}

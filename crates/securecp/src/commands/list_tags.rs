@@ -1,0 +1,70 @@
+//! `securecp list-tags`
+
+use anyhow::Context;
+use securecp_oci::Transport;
+use serde::Serialize;
+
+use crate::args::ListTagsArgs;
+use crate::connect::Doors;
+use crate::failure::Failure;
+use crate::inspection::to_go_json;
+use crate::request::{ImageRequest, docker_reference};
+use crate::session::Session;
+
+/// What is printed, in the reference's form.
+#[derive(Debug, Serialize)]
+struct Listing {
+    #[serde(rename = "Repository", skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(rename = "Tags")]
+    tags: Vec<String>,
+}
+
+/// Lists the tags of a repository, in the registry's order.
+pub(crate) fn run(args: ListTagsArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    let request = ImageRequest::new(&args.repository, args.side, &args.retry)?;
+    let doors = Doors::new(request.retry);
+    let listing = match request.name.transport {
+        Transport::Docker => of_registry(&request, &doors, session)?,
+        Transport::Oci => of_layout(&request, &doors, session)?,
+        other => {
+            return Err(Failure::usage(format!(
+                "Unsupported transport '{other}' for tag listing. Only supported: docker, oci"
+            )));
+        }
+    };
+    session.write(&to_go_json(&listing)?)
+}
+
+fn of_registry(
+    request: &ImageRequest,
+    doors: &Doors,
+    session: &Session<'_>,
+) -> Result<Listing, Failure> {
+    let reference = docker_reference(&request.name)?;
+    if !reference.is_name_only() {
+        let problem = format!("{}: No tag or digest allowed in reference", request.name);
+        return Err(Failure::usage(problem).hint("inspect shows one image"));
+    }
+    let repository = reference.repository();
+    let client = doors.registries(&request.side).client(repository);
+    let tags = client.and_then(|client| client.tags(session.scope));
+    let tags =
+        tags.with_context(|| format!("Error listing repository tags of {}", request.name))?;
+    let tags = tags.iter().map(ToString::to_string).collect();
+    Ok(Listing { repository: Some(repository.to_string()), tags })
+}
+
+fn of_layout(
+    request: &ImageRequest,
+    doors: &Doors,
+    session: &Session<'_>,
+) -> Result<Listing, Failure> {
+    let options = doors.source_options(&request.side);
+    let images = securecp_transport::list(&request.name, &options, session.scope);
+    let images = images.with_context(|| format!("listing the names in {}", request.name))?;
+    Ok(Listing {
+        repository: None,
+        tags: images.into_iter().flat_map(|image| image.names).collect(),
+    })
+}

@@ -1,0 +1,43 @@
+use std::str::FromStr;
+
+use securecp_oci::{Escaped, ImageName, Reference};
+
+use super::{Retry, SideRequest};
+use crate::args::{ImageArgs, RetryArgs, SideArgs};
+use crate::failure::Failure;
+
+/// One image or repository and how to reach it, checked.
+#[derive(Debug)]
+pub(crate) struct ImageRequest {
+    pub(crate) name: ImageName,
+    pub(crate) side: SideRequest,
+    pub(crate) retry: Retry,
+}
+
+impl ImageRequest {
+    pub(crate) fn new(name: &str, side: ImageArgs, retry: &RetryArgs) -> Result<Self, Failure> {
+        Ok(Self {
+            name: image("image", name)?,
+            side: SideRequest::try_from(SideArgs::from(side))?,
+            retry: Retry::from(retry),
+        })
+    }
+}
+
+/// Parses an image name of the command line.
+pub(crate) fn image(side: &str, text: &str) -> Result<ImageName, Failure> {
+    let problem = |error: securecp_oci::NameError| {
+        Failure::usage(format!("{side}: {error}"))
+            .hint("an image is TRANSPORT:NAME, with docker://, oci: or dir: in front")
+    };
+    ImageName::from_str(text).map_err(problem)
+}
+
+/// Reads the rest of a docker: name; the result may name only a repository.
+pub(crate) fn docker_reference(name: &ImageName) -> Result<Reference, Failure> {
+    let rest = name.rest.strip_prefix("//");
+    let rest =
+        rest.ok_or_else(|| Failure::usage(format!("{name}: expected docker://REFERENCE")))?;
+    let parsed = Reference::parse_any(rest);
+    parsed.map_err(|error| Failure::usage(format!("{}: {error}", Escaped::new(rest))))
+}
