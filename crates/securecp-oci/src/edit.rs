@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::json::{self, Limits};
-use crate::{Declared, Descriptor, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest};
+use crate::{Declared, Descriptor, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest, go};
 
 /// A manifest being edited: the JSON document with every unknown field and its key order.
 ///
@@ -10,6 +10,8 @@ use crate::{Declared, Descriptor, MANIFEST_LIMIT, ManifestError, MediaType, RawM
 #[derive(Debug, Clone)]
 pub struct Document {
     root: Map<String, Value>,
+    /// Made by a conversion, so that its bytes have to be those that Go would write.
+    converted: bool,
 }
 
 impl Document {
@@ -20,7 +22,16 @@ impl Document {
     pub fn of(manifest: &RawManifest) -> Result<Self, ManifestError> {
         let value = json::parse(manifest.bytes(), Limits::bytes(MANIFEST_LIMIT))
             .map_err(ManifestError::Json)?;
-        Ok(Self { root: crate::descriptor::object(&value, "manifest")?.clone() })
+        Ok(Self { root: crate::descriptor::object(&value, "manifest")?.clone(), converted: false })
+    }
+
+    /// A document that a conversion made.
+    pub(crate) fn converted(root: Map<String, Value>) -> Self {
+        Self { root, converted: true }
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.root.keys().map(String::as_str)
     }
 
     /// The value of a top-level key.
@@ -92,7 +103,8 @@ impl Document {
     /// # Errors
     /// The edited document is not a valid manifest.
     pub fn seal(&self, media_type: &MediaType) -> Result<RawManifest, ManifestError> {
-        let bytes = Bytes::from(Value::Object(self.root.clone()).to_string());
+        let root = Value::Object(self.root.clone());
+        let bytes = Bytes::from(if self.converted { go::write(&root) } else { root.to_string() });
         let declared = Declared { media_type: Some(media_type.as_str()), digest: None, size: None };
         RawManifest::read(bytes, declared)
     }

@@ -6,7 +6,9 @@
 //! What it refuses: documents with duplicate keys, trailing bytes, keys of two manifest formats, a media type that
 //! contradicts the transport's, more than [`MANIFEST_LIMIT`] bytes, deep nesting.
 //!
-//! Start at [`RawManifest`]: exact bytes, their digest and media type, and a parsed view.
+//! Start at [`RawManifest`]: exact bytes, their digest and media type, and a parsed view. [`convert_image`] and
+//! [`convert_index`] turn it into the other format, with the bytes that the reference would write; [`Schema1`] reads
+//! Docker's oldest format.
 //!
 //! ```
 //! use securecp_oci::{Algorithm, Digest, Reference};
@@ -18,9 +20,11 @@
 //! ```
 
 pub mod base64;
+mod convert;
 mod descriptor;
 mod digest;
 mod edit;
+mod go;
 mod identity;
 pub mod json;
 mod layer_type;
@@ -29,9 +33,13 @@ mod media_type;
 mod name;
 mod platform;
 mod reference;
+mod schema1;
 mod signature;
 mod text;
 
+pub use convert::{
+    ConvertError, Converted, LOST_LIMIT, ManifestFormat, convert_image, convert_index,
+};
 pub use descriptor::{Annotations, Descriptor};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use edit::Document;
@@ -42,5 +50,6 @@ pub use media_type::{ManifestKind, MediaType};
 pub use name::{ImageName, NameError, Transport};
 pub use platform::{Platform, PlatformWish};
 pub use reference::{Reference, ReferenceError, Repository, Tag};
+pub use schema1::{Schema1, Schema1Error};
 pub use signature::{SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, SignatureError};
 pub use text::Escaped;

@@ -1,9 +1,8 @@
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::base64::{self, Base64Error};
+use crate::go::write_string;
 use crate::json::{self, JsonError, Limits};
 use crate::{Annotations, Escaped};
 
@@ -182,29 +181,6 @@ fn write_annotations(text: &mut String, annotations: &Annotations) {
         write_string(text, value);
     }
     text.push('}');
-}
-
-/// Writes a JSON string with the escapes that Go's encoder uses: `<`, `>`, `&` and the two line separators as well as
-/// what RFC 8259 demands.
-fn write_string(text: &mut String, value: &str) {
-    text.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\u{:04x}", u32::from(c));
-            }
-            c => text.push(c),
-        }
-    }
-    text.push('"');
 }
 
 #[cfg(test)]
