@@ -29,6 +29,7 @@ mod jwe;
 mod key;
 mod media;
 mod options;
+mod pgp;
 mod pkcs7;
 mod scheme;
 mod secret;
@@ -43,6 +44,7 @@ pub use key::{
     Certificate, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey, read_key_file,
 };
 pub use media::encrypted_type;
+pub use pgp::{PgpCertificates, PgpKeys, PgpRecipient, PgpRecipients, PgpSecretKey};
 pub use pkcs7::{Pkcs7Keys, Pkcs7Recipients};
 pub use scheme::Scheme;
 pub use secret::Secret;

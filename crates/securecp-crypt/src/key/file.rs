@@ -5,7 +5,8 @@ use securecp_oci::Escaped;
 use super::asymmetric::Kind;
 use super::jwk::Jwk;
 use super::{Certificate, PrivateKey, PublicKey, pem};
-use crate::{Secret, der};
+use crate::pgp::{self, Locked};
+use crate::{PgpCertificates, PgpSecretKey, Secret, der};
 
 /// Largest key file that is read, in bytes; keyrings with photographs can be large.
 pub(crate) const FILE_LIMIT: usize = 16 << 20;
@@ -64,6 +65,10 @@ pub enum KeyMaterial {
     Public(PublicKey),
     /// An X.509 certificate.
     Certificate(Certificate),
+    /// An OpenPGP secret key.
+    Pgp(PgpSecretKey),
+    /// OpenPGP certificates without any secret key.
+    PgpPublic(PgpCertificates),
 }
 
 /// A passphrase, or none.
@@ -98,7 +103,7 @@ impl Passphrase {
 /// Reads everything that a key file holds, telling the form from the contents; labels and file names say nothing.
 ///
 /// PEM (several blocks, with text between them) and DER of PKCS#8 (also encrypted), PKCS#1, SEC 1, SubjectPublicKeyInfo
-/// and X.509; the old encrypted PEM; JWK. `name` is for error messages.
+/// and X.509; the old encrypted PEM; JWK; OpenPGP keys, armoured or binary. `name` is for error messages.
 ///
 /// # Errors
 /// See [`KeyFileError`]; a file of no known kind is one, never skipped.
@@ -114,10 +119,12 @@ pub fn read_key_file(
     }
     let outcome = match std::str::from_utf8(bytes) {
         Ok(text) if text.trim_start().starts_with('{') => read_jwk(text),
+        Ok(text) if text.contains("-----BEGIN PGP") => read_pgp(bytes, passphrase),
         Ok(text) if pem::is_pem(text) => read_pem(text, passphrase),
         Ok(text) if text.contains("pkcs11:") => {
             Err(Problem::Unusable("a PKCS#11 configuration (tokens are not supported yet)"))
         }
+        _ if pgp::is_binary(bytes) => read_pgp(bytes, passphrase),
         _ => read_der(bytes, passphrase).map(|material| vec![material]),
     };
     outcome.map_err(|problem| problem.of(name))
@@ -150,6 +157,18 @@ fn read_jwk(text: &str) -> Result<Vec<KeyMaterial>, Problem> {
         jwk.public().map(KeyMaterial::Public)
     };
     material.map(|material| vec![material]).map_err(Problem::Unusable)
+}
+
+fn read_pgp(bytes: &[u8], passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, Problem> {
+    match PgpSecretKey::read_all(bytes, passphrase).ok_or(Problem::Unknown)? {
+        Ok(keys) => Ok(keys.into_iter().map(KeyMaterial::Pgp).collect()),
+        Err(Locked::PassphraseMissing) => Err(Problem::PassphraseMissing),
+        Err(Locked::PassphraseWrong) => Err(Problem::PassphraseWrong),
+        Err(Locked::NoSecret) => {
+            let certificates = PgpCertificates::read(bytes).ok_or(Problem::Unknown)?;
+            Ok(vec![KeyMaterial::PgpPublic(certificates)])
+        }
+    }
 }
 
 fn read_pem(text: &str, passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, Problem> {

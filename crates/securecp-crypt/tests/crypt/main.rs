@@ -7,6 +7,8 @@ mod layers;
 #[cfg(test)]
 mod layout;
 #[cfg(test)]
+mod pgp;
+#[cfg(test)]
 mod skopeo;
 #[cfg(test)]
 mod vectors;

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use openssl::pkey::PKey;
 use securecp_crypt::{
-    JweRecipients, KeyMaterial, KeyWrapper, Pkcs7Recipients, PublicKey, Recipients,
+    JweRecipients, KeyMaterial, KeyWrapper, PgpRecipients, Pkcs7Recipients, PublicKey, Recipients,
+    Secret,
 };
 use tempfile::TempDir;
 
@@ -85,6 +86,35 @@ pub(crate) fn pkcs7(names: &[&str]) -> Box<dyn KeyWrapper> {
     Box::new(Pkcs7Recipients::new(names.iter().map(certificate).collect()).unwrap())
 }
 
+pub(crate) fn pgp(names: &[&str]) -> Box<dyn KeyWrapper> {
+    let recipient = |name: &&str| match &read(&format!("pgp-{name}.pub.asc"), None)[..] {
+        [KeyMaterial::PgpPublic(found)] => found.select(&format!("{name}@securecp.test")).unwrap(),
+        other => panic!("{name}: {other:?}"),
+    };
+    Box::new(PgpRecipients::new(names.iter().map(recipient).collect()))
+}
+
+/// A binary keyring, since the reference does not read armoured ones.
+fn binary_ring(bench: &Bench, name: &str) -> String {
+    let ring = bench.path(&format!("{name}.gpg"));
+    let armoured = key(&format!("pgp-{name}.sec.asc"));
+    gpg(bench, &["--yes", "--output", &ring.display().to_string(), "--dearmor", &armoured]);
+    ring.display().to_string()
+}
+
+fn gpg(bench: &Bench, arguments: &[&str]) -> Vec<u8> {
+    let home = bench.path("gnupg");
+    fs::create_dir_all(&home).unwrap();
+    let output = Command::new("gpg")
+        .args(["--batch", "--quiet", "--no-permission-warning", "--trust-model", "always"])
+        .args(arguments)
+        .env("GNUPGHOME", home)
+        .output()
+        .expect("gpg is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// The EC key as PKCS#8, since the reference does not read the form of `openssl ecparam`.
 fn ec_key(bench: &Bench) -> String {
     let pem = fs::read(key("ec-a.pem")).unwrap();
@@ -156,4 +186,50 @@ fn opens_pkcs7_that_skopeo_made_here() {
         assert_eq!(made.decrypt(&keys(&pair)).unwrap(), plain());
     }
     assert!(made.decrypt(&keys(&["x509-a.pem", "rsa-b.pem"])).is_err());
+}
+
+#[test]
+fn skopeo_opens_pgp_and_everything_mixed() {
+    let bench = Bench::new();
+    let (alice, bob) = (binary_ring(&bench, "alice"), binary_ring(&bench, "bob"));
+    let layout = bench.encrypt(vec![pgp(&["alice"])], &[0, 1, 2]);
+    bench.opens(&layout, &[&alice]).unwrap();
+    assert!(bench.opens(&layout, &[&bob]).is_err());
+    let wrappers = vec![jwe(&["rsa-a.pub.pem"]), pgp(&["alice", "bob"]), pkcs7(&["x509-b.pem"])];
+    let layout = bench.encrypt(wrappers, &[0, 2]);
+    bench.opens(&layout, &[&alice]).unwrap();
+    bench.opens(&layout, &[&bob]).unwrap();
+    bench.opens(&layout, &[&key("rsa-a.pem")]).unwrap();
+    bench.opens(&layout, &[&key("rsa-b.pem"), &key("x509-b.pem")]).unwrap();
+}
+
+/// About every second message of this version has a number with leading zeros; five images have fifteen messages.
+#[test]
+fn opens_pgp_that_skopeo_made_here() {
+    let bench = Bench::new();
+    for name in ["alice", "bob"] {
+        gpg(&bench, &["--import", &key(&format!("pgp-{name}.pub.asc"))]);
+    }
+    let recipients = ["pgp:alice@securecp.test", "pgp:bob@securecp.test"];
+    let options: Vec<_> = recipients.iter().flat_map(|r| ["--encryption-key", r]).collect();
+    for number in 0..5 {
+        let made = bench.skopeo(&options, &testdata("plain"), &format!("made-{number}")).unwrap();
+        for name in ["pgp-alice.sec.asc", "pgp-bob.sec.asc"] {
+            assert_eq!(made.decrypt(&keys(&[name])).unwrap(), plain());
+        }
+    }
+}
+
+#[test]
+fn gpg_opens_what_is_written_here() {
+    let bench = Bench::new();
+    gpg(&bench, &["--import", &key("pgp-bob.sec.asc")]);
+    let options = b"stands for the private options".to_vec();
+    let item = pgp(&["alice", "bob"]).wrap(&Secret::new(options.clone())).unwrap();
+    let file = bench.path("item");
+    fs::write(&file, item).unwrap();
+    let found = gpg(&bench, &["--decrypt", &file.display().to_string()]);
+    let mut stop = Command::new("gpgconf");
+    stop.args(["--kill", "gpg-agent"]).env("GNUPGHOME", bench.path("gnupg")).status().unwrap();
+    assert_eq!(found, options);
 }

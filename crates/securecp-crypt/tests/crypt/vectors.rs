@@ -3,8 +3,8 @@
 use std::fs;
 
 use securecp_crypt::{
-    Budget, JweKeys, KeyFileError, KeyMaterial, KeyUnwrapper, Keys, Passphrase, Pkcs7Keys, Secret,
-    Unwrapped, read_key_file,
+    Budget, JweKeys, KeyFileError, KeyMaterial, KeyUnwrapper, Keys, Passphrase, PgpKeys, Pkcs7Keys,
+    Secret, Unwrapped, read_key_file,
 };
 use securecp_oci::Digest;
 
@@ -23,16 +23,20 @@ pub(crate) fn read(name: &str, passphrase: Option<&str>) -> Vec<KeyMaterial> {
 
 /// Keys as the command line would give them, in one set.
 pub(crate) fn keys(names: &[&str]) -> Keys {
-    let (mut private, mut certificates) = (Vec::new(), Vec::new());
+    let (mut private, mut certificates, mut pgp) = (Vec::new(), Vec::new(), Vec::new());
     for material in names.iter().flat_map(|name| read(name, None)) {
         match material {
             KeyMaterial::Private(key) => private.push(key),
             KeyMaterial::Certificate(certificate) => certificates.push(certificate),
+            KeyMaterial::Pgp(key) => pgp.push(key),
             other => panic!("{other:?}"),
         }
     }
     let pkcs7 = Pkcs7Keys::new(&certificates, &private);
-    Keys::new(vec![Box::new(JweKeys::new(private)), Box::new(pkcs7)], Budget::default())
+    let jwe = JweKeys::new(private);
+    let unwrappers: Vec<Box<dyn KeyUnwrapper>> =
+        vec![Box::new(jwe), Box::new(pkcs7), Box::new(PgpKeys::new(pgp))];
+    Keys::new(unwrappers, Budget::default())
 }
 
 pub(crate) fn plain() -> Vec<Digest> {
@@ -47,7 +51,12 @@ fn every_vector_opens_with_each_right_key_only() {
         ("enc-jwe-ec", &["ec-a.pem"], &["rsa-a.pem"]),
         ("enc-jwe-layer1", &["rsa-a.pem"], &["rsa-b.pem"]),
         ("enc-jwe-last", &["rsa-a.pem"], &["rsa-b.pem"]),
-        ("enc-mixed", &["rsa-a.pem"], &["rsa-b.pem", "ec-a.pem"]),
+        ("enc-pgp", &["pgp-alice.sec.asc"], &["pgp-bob.sec.asc", "rsa-a.pem"]),
+        (
+            "enc-mixed",
+            &["rsa-a.pem", "pgp-alice.sec.asc"],
+            &["rsa-b.pem", "ec-a.pem", "pgp-bob.sec.asc"],
+        ),
         ("enc-pkcs7", &[], &["rsa-a.pem", "x509-a.pem", "x509-b.pem", "rsa-b.pem"]),
     ] {
         let layout = Layout::open(&testdata(vector));
