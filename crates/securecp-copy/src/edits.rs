@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use securecp_crypt::{Keys, Recipients};
 use securecp_layer::{Compression, Scope};
-use securecp_oci::{RawManifest, Reference, Signature};
+use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
 
 /// Changes that the user asked for.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Edits {
     pub remove_signatures: bool,
     /// What becomes of the compression of layers.
     pub recompression: Recompression,
+    /// The format of manifests; without one they keep theirs where the destination takes it.
+    pub format: Option<ManifestFormat>,
     /// Keys for encrypted layers; without them encrypted layers stay as they are.
     pub decrypt: Option<Arc<Keys>>,
     /// Who gets the keys of which layers.
@@ -48,6 +50,7 @@ impl Default for Edits {
             preserve_digests: false,
             remove_signatures: false,
             recompression: Recompression::default(),
+            format: None,
             decrypt: None,
             encrypt: None,
             signing: Signing::default(),
@@ -64,6 +67,7 @@ impl Edits {
         self.recompression != Recompression::Keep
             || self.decrypt.is_some()
             || self.encrypt.is_some()
+            || self.format.is_some()
     }
 }
 

@@ -100,6 +100,9 @@ pub enum Cause {
     /// A manifest could not be edited.
     #[error("editing manifest")]
     Edit(#[from] ManifestError),
+    /// A manifest could not be converted.
+    #[error("converting manifest")]
+    Convert(#[from] securecp_oci::ConvertError),
     /// No manifest of the index serves the platform.
     #[error(
         "no image found in manifest list for architecture {:?}, variant {:?}, OS {:?}",

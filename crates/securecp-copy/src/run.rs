@@ -1,8 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use securecp_layer::{Event, LayerError, Scope, SourceError, Spool, Stopped, TaskId, Watched};
-use securecp_oci::{Descriptor, Digest, Document, RawManifest};
+use securecp_layer::{
+    Event, Layer, LayerError, Once, Scope, SourceError, Spool, Stopped, TaskId, Watched,
+};
+use securecp_oci::{
+    Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
+};
 use securecp_transport::{BlobPut, Place, TransportError, Writing};
 
 use crate::chain::chain;
@@ -122,6 +126,9 @@ impl Runner<'_> {
         if !work.changes.is_empty() && self.job.edits.precompute_digests {
             return self.spooled(task, work);
         }
+        if work.made.is_some() && self.is_there(task, &work.source)? {
+            return Ok(self.skip(task, &subject, "already there", work));
+        }
         let put = BlobPut {
             known: work.changes.is_empty().then_some(&work.source),
             mount_from,
@@ -137,7 +144,7 @@ impl Runner<'_> {
         let spool = self
             .retry(task, || Ok(Spool::fill(self.open(task, work)?, &self.job.edits.temporary)?))?;
         let descriptor = spool.descriptor().clone();
-        let there = self.retry(task, || self.job.to.has_blob(&descriptor, self.scope))?;
+        let there = self.is_there(task, &descriptor)?;
         if !there {
             let put =
                 BlobPut { known: Some(&descriptor), mount_from: &[], open: &|| Ok(spool.layer()) };
@@ -147,17 +154,20 @@ impl Runner<'_> {
         Ok(NodeResult::Blob { descriptor, sent: !there })
     }
 
+    fn is_there(&self, task: TaskId, blob: &Descriptor) -> Result<bool, CopyError> {
+        self.retry(task, || self.job.to.has_blob(blob, self.scope))
+    }
+
     fn skip(&self, task: TaskId, subject: &str, why: &str, work: &BlobWork) -> NodeResult {
         self.job.report.event(&Event::Skipped { task, subject, why });
         NodeResult::Blob { descriptor: work.source.clone(), sent: false }
     }
 
     /// Opens the source and builds the chain anew, once per attempt.
-    fn open<'b>(
-        &'b self,
-        task: TaskId,
-        work: &'b BlobWork,
-    ) -> Result<securecp_layer::Layer<'b>, LayerError> {
+    fn open<'b>(&'b self, task: TaskId, work: &'b BlobWork) -> Result<Layer<'b>, LayerError> {
+        if let Some(bytes) = &work.made {
+            return Ok(Layer::verified(work.source.clone(), Once::new(bytes.clone())));
+        }
         let opened = self.job.from.blob(&work.source, self.scope);
         let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
         chain(&work.step, Watched::wrap(layer, self.job.report, task))
@@ -236,18 +246,11 @@ impl Runner<'_> {
         work: &ManifestWork,
         done: &Done<NodeResult>,
     ) -> Result<RawManifest, Cause> {
-        let mut document = Document::of(found)?;
-        for (position, id) in &work.layers {
-            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
-                (self.changes(*id), done.of(id.0))
-            {
-                document.set_entry("layers", *position, descriptor)?;
-            }
-        }
+        let (mut document, media_type) = self.template(found, work, done)?;
         for (position, id) in &work.entries {
             if let (true, Some(NodeResult::Manifest(child))) = (self.changes(*id), done.of(id.0)) {
                 let mut entry = child.descriptor();
-                if let Some(index) = found.index() {
+                if let (None, Some(index)) = (work.convert, found.index()) {
                     entry.annotations.clone_from(&index.manifests[*position].annotations);
                 }
                 document.set_entry("manifests", *position, &entry)?;
@@ -256,7 +259,61 @@ impl Runner<'_> {
         if let Some(keep) = &work.keep {
             document.retain_manifests(|position| keep.contains(&position));
         }
-        Ok(document.seal(found.media_type())?)
+        Ok(document.seal(&media_type)?)
+    }
+
+    /// The document with its layers as they came out, in the format asked for.
+    fn template(
+        &self,
+        found: &RawManifest,
+        work: &ManifestWork,
+        done: &Done<NodeResult>,
+    ) -> Result<(Document, MediaType), Cause> {
+        let converted = match (work.convert, found.image()) {
+            (Some(to), Some(image)) => {
+                let config = self.plan.found(work.found).config.clone().unwrap_or_default();
+                convert_image(found, &self.layers_made(image, work, done), &config, to)?
+            }
+            (Some(to), None) => convert_index(found, to, None)?,
+            (None, _) => return Ok((self.edited(found, work, done)?, found.media_type().clone())),
+        };
+        Ok((converted.document, converted.media_type))
+    }
+
+    /// Every layer as it is now described, in the order of the image.
+    fn layers_made(
+        &self,
+        image: &Image,
+        work: &ManifestWork,
+        done: &Done<NodeResult>,
+    ) -> Vec<Descriptor> {
+        let mut layers = image.layers.clone();
+        for (position, id) in &work.layers {
+            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
+                (self.changes(*id), done.of(id.0))
+            {
+                layers[*position].clone_from(descriptor);
+            }
+        }
+        layers
+    }
+
+    /// The document found, with the layers that changed written into it.
+    fn edited(
+        &self,
+        found: &RawManifest,
+        work: &ManifestWork,
+        done: &Done<NodeResult>,
+    ) -> Result<Document, Cause> {
+        let mut document = Document::of(found)?;
+        for (position, id) in &work.layers {
+            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
+                (self.changes(*id), done.of(id.0))
+            {
+                document.set_entry("layers", *position, descriptor)?;
+            }
+        }
+        Ok(document)
     }
 
     fn changes(&self, id: NodeId) -> bool {

@@ -83,7 +83,7 @@ pub(crate) fn survey(job: &Job<'_>) -> Result<Found, CopyError> {
         _ => survey.descend(&mut manifests, |_| true)?,
     }
     survey.read_signatures(&mut manifests)?;
-    if job.edits.need_config() {
+    if job.edits.need_config() || survey.may_convert(&manifests) {
         survey.read_configs(&mut manifests)?;
     }
     Ok(Found { identity: job.from.identity().clone(), source_name: job.from.name(), manifests })
@@ -201,6 +201,14 @@ impl Survey<'_> {
             keep: None,
             config: None,
         }
+    }
+
+    /// Whether the destination does not take a format that was found; no question is asked for that.
+    fn may_convert(&self, manifests: &[FoundManifest]) -> bool {
+        let taken = self.job.to.accepts().manifests;
+        let kinds =
+            manifests.iter().filter_map(|m| m.subject.manifest.media_type().manifest_kind());
+        !taken.is_empty() && kinds.into_iter().any(|kind| !taken.contains(&kind))
     }
 
     /// The configurations of images (not of artifacts), whole and verified.

@@ -1,6 +1,10 @@
 use std::collections::HashMap;
 
-use securecp_oci::{Descriptor, Digest, Image, ManifestKind, MediaType, RawManifest};
+use bytes::Bytes;
+use securecp_oci::{
+    Algorithm, Annotations, ConvertError, Descriptor, Digest, Image, ManifestFormat, ManifestKind,
+    MediaType, RawManifest, convert_image,
+};
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
@@ -35,7 +39,10 @@ pub(super) fn graph(
 }
 
 /// A blob stands once for each form that it gets.
-type BlobKey = (Digest, Option<Digest>, Vec<Change>);
+type BlobKey = (Digest, Option<Digest>, Vec<Change>, Option<(MediaType, Annotations)>);
+
+/// Which node stands at which position of a manifest's list.
+type Positions = Vec<(usize, NodeId)>;
 
 struct Builder<'a> {
     found: &'a [FoundManifest],
@@ -56,21 +63,24 @@ impl Builder<'_> {
         let manifest = &found.subject.manifest;
         let mut needs = Vec::new();
         let mut layers = Vec::new();
+        let convert = self.conversion(manifest);
         if let Some(image) = manifest.image() {
-            needs.push(self.blob(&image.config, Step::default(), Vec::new(), None));
-            layers = self.layers(manifest, image, found)?;
+            let (config, planned) = self.image(found, image, convert)?;
+            needs.push(config);
+            layers = planned;
         }
         let mut entries = Vec::new();
         for (position, child) in &found.entries {
             entries.push((*position, self.manifest(*child)?));
         }
         needs.extend(layers.iter().chain(&entries).map(|(_, id)| *id));
-        let reasons = self.reasons(found, &layers, &entries);
+        let mut reasons = self.reasons(found, &layers, &entries);
+        reasons.extend(convert.map(Reason::Converted));
         let keep = found.keep.clone();
         let produced = self.produced(index, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
             && matches!(produced, Produced::Kept(_));
-        let work = ManifestWork { found: index, layers, entries, keep, produced, there };
+        let work = ManifestWork { found: index, layers, entries, keep, convert, produced, there };
         let id = self.push(Work::Manifest(work), needs);
         self.manifests.insert(index, id);
         self.signatures(index, id)?;
@@ -84,33 +94,96 @@ impl Builder<'_> {
         NodeId(self.nodes.len() - 1)
     }
 
+    /// The format that a manifest is to get, if it has another one: the one asked for, or one that the destination takes.
+    fn conversion(&self, manifest: &RawManifest) -> Option<ManifestFormat> {
+        let kind = manifest.media_type().manifest_kind()?;
+        let found = ManifestFormat::of(manifest.media_type())?;
+        let other = match found {
+            ManifestFormat::Oci => ManifestFormat::Docker,
+            ManifestFormat::Docker => ManifestFormat::Oci,
+        };
+        let taken = takes(self.there.accepts.manifests, kind);
+        let wanted = self.edits.format.unwrap_or(if taken { found } else { other });
+        (wanted != found).then_some(wanted)
+    }
+
+    /// The configuration and the layers of an image.
+    fn image(
+        &mut self,
+        found: &FoundManifest,
+        image: &Image,
+        convert: Option<ManifestFormat>,
+    ) -> Result<(NodeId, Positions), PlanError> {
+        let manifest = &found.subject.manifest;
+        let (layers, planned) = self.layers(found, image, convert)?;
+        let made = match (convert, &found.config) {
+            (Some(to), Some(config)) => {
+                let converted = convert_image(manifest, &planned, config, to);
+                converted.map_err(|source| unconvertible(manifest, source))?.config
+            }
+            (Some(_), None) => {
+                let source = ConvertError::Artifact(image.config.media_type.clone());
+                return Err(unconvertible(manifest, source));
+            }
+            (None, _) => None,
+        };
+        let config = match made {
+            Some(bytes) => self.made(bytes),
+            None => self.blob(&image.config, Step::default(), Vec::new(), None),
+        };
+        Ok((config, layers))
+    }
+
+    /// The layers as nodes, and as they will be described but for digests and sizes that are not known yet.
     fn layers(
         &mut self,
-        manifest: &RawManifest,
-        image: &Image,
         found: &FoundManifest,
-    ) -> Result<Vec<(usize, NodeId)>, PlanError> {
+        image: &Image,
+        convert: Option<ManifestFormat>,
+    ) -> Result<(Positions, Vec<Descriptor>), PlanError> {
+        let manifest = &found.subject.manifest;
         let diff_ids = match &found.config {
             Some(config) => diff_ids(manifest, image, config)?,
             None => Vec::new(),
         };
         let chosen = chosen_for_encryption(manifest, image, self.edits)?;
-        if !chosen.is_empty() && *manifest.media_type() != MediaType::OCI_MANIFEST {
+        let format = convert.or_else(|| ManifestFormat::of(manifest.media_type()));
+        if !chosen.is_empty() && format != Some(ManifestFormat::Oci) {
             return Err(PlanError::NotOci {
                 manifest: manifest.digest().clone(),
                 found: manifest.media_type().clone(),
             });
         }
-        let mut layers = Vec::new();
-        for (position, descriptor) in image.layers.iter().enumerate() {
+        let (mut nodes, mut planned) = (Vec::new(), Vec::new());
+        for (position, layer) in image.layers.iter().enumerate() {
+            let descriptor = relabelled(manifest, layer, convert)?;
             let diff_id = diff_ids.get(position);
             let encrypt = chosen.contains(&position);
-            let at =
-                LayerAt { manifest: manifest.digest(), position, descriptor, diff_id, encrypt };
-            let (step, changes) = step(&at, self.edits, self.there.accepts.private_staging)?;
-            layers.push((position, self.blob(descriptor, step, changes, diff_id)));
+            let at = LayerAt {
+                manifest: manifest.digest(),
+                position,
+                descriptor: &descriptor,
+                diff_id,
+                encrypt,
+            };
+            let (step, changes, media_type) =
+                step(&at, self.edits, self.there.accepts.private_staging)?;
+            nodes.push((position, self.blob(&descriptor, step, changes, diff_id)));
+            planned.push(Descriptor { media_type, ..descriptor });
         }
-        Ok(layers)
+        Ok((nodes, planned))
+    }
+
+    /// A blob whose bytes are at hand.
+    fn made(&mut self, bytes: Bytes) -> NodeId {
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let source = Descriptor::new(MediaType::OCI_CONFIG, digest, bytes.len() as u64);
+        let action = BlobAction::Copy { mount_from: Vec::new() };
+        let (step, changes) = (Step::default(), Vec::new());
+        self.push(
+            Work::Blob(BlobWork { source, step, changes, action, made: Some(bytes) }),
+            Vec::new(),
+        )
     }
 
     fn blob(
@@ -121,7 +194,9 @@ impl Builder<'_> {
         diff_id: Option<&Digest>,
     ) -> NodeId {
         let told_apart = diff_id.filter(|_| !changes.is_empty()).cloned();
-        let key = (source.digest.clone(), told_apart, changes.clone());
+        let label = (source.media_type.clone(), source.annotations.clone());
+        let label = Some(label).filter(|_| !changes.is_empty());
+        let key = (source.digest.clone(), told_apart, changes.clone(), label);
         if let Some(id) = self.blobs.get(&key) {
             return *id;
         }
@@ -130,7 +205,7 @@ impl Builder<'_> {
         } else {
             BlobAction::Copy { mount_from: Vec::new() }
         };
-        let work = BlobWork { source: source.clone(), step, changes, action };
+        let work = BlobWork { source: source.clone(), step, changes, action, made: None };
         let id = self.push(Work::Blob(work), Vec::new());
         self.blobs.insert(key, id);
         id
@@ -204,13 +279,18 @@ impl Builder<'_> {
     fn check_kinds(&self) -> Result<(), PlanError> {
         let accepts = &self.there.accepts;
         let name = || self.there.name.clone();
-        let types = self.found.iter().map(|m| m.subject.manifest.media_type());
-        for kind in types.filter_map(|media_type| media_type.manifest_kind()) {
-            if kind.is_index() && !accepts.indexes {
+        for manifest in self.found.iter().map(|m| &m.subject.manifest) {
+            let index = manifest.index().is_some();
+            if index && !accepts.indexes {
                 return Err(PlanError::NoIndexes(name()));
             }
-            if !takes(accepts.manifests, kind) {
-                return Err(PlanError::Format { name: name(), found: format!("{kind:?}") });
+            let format = self.conversion(manifest);
+            let format = format.or_else(|| ManifestFormat::of(manifest.media_type()));
+            let media_type = format.map(|f| if index { f.index() } else { f.manifest() });
+            let kind = media_type.as_ref().and_then(MediaType::manifest_kind);
+            if !kind.is_some_and(|kind| takes(accepts.manifests, kind)) {
+                let found = manifest.media_type().to_string();
+                return Err(PlanError::Format { name: name(), found });
             }
         }
         Ok(())
@@ -275,4 +355,23 @@ fn reason(layer: usize, change: Change) -> Reason {
         Change::Recompressed(to) => Reason::Recompressed { layer, to },
         Change::Encrypted => Reason::Encrypted(layer),
     }
+}
+
+/// A layer under the media type that it will have in an OCI manifest. Towards Docker the label is changed last, because
+/// only what comes out has to have a Docker form.
+fn relabelled(
+    manifest: &RawManifest,
+    layer: &Descriptor,
+    convert: Option<ManifestFormat>,
+) -> Result<Descriptor, PlanError> {
+    match convert {
+        Some(ManifestFormat::Oci) => {
+            ManifestFormat::Oci.layer(layer).map_err(|source| unconvertible(manifest, source))
+        }
+        _ => Ok(layer.clone()),
+    }
+}
+
+fn unconvertible(manifest: &RawManifest, source: ConvertError) -> PlanError {
+    PlanError::Convert { manifest: manifest.digest().clone(), source }
 }

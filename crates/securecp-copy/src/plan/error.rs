@@ -1,6 +1,6 @@
 use securecp_crypt::CryptError;
 use securecp_layer::LayerError;
-use securecp_oci::{Digest, MediaType};
+use securecp_oci::{ConvertError, Digest, MediaType};
 
 /// Why a request cannot be planned.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,14 @@ pub enum PlanError {
         option: &'static str,
         /// Why.
         why: String,
+    },
+    /// The manifest has no form in the format needed.
+    #[error("converting {manifest}")]
+    Convert {
+        /// The manifest.
+        manifest: Digest,
+        /// Why.
+        source: ConvertError,
     },
     /// Only OCI manifests can hold encrypted layers.
     #[error("encrypted layers need an OCI manifest, {manifest} is {found}; use --format oci")]

@@ -23,12 +23,12 @@ pub(super) struct LayerAt<'a> {
     pub(super) encrypt: bool,
 }
 
-/// What is done to a layer, and why that changes its bytes.
+/// What is done to a layer, why that changes its bytes, and which media type it has then.
 pub(super) fn step(
     layer: &LayerAt<'_>,
     edits: &Edits,
     private_staging: bool,
-) -> Result<(Step, Vec<Change>), PlanError> {
+) -> Result<(Step, Vec<Change>, MediaType), PlanError> {
     let mut step = Step::default();
     let mut changes = Vec::new();
     let mut media_type = layer.descriptor.media_type.clone();
@@ -39,7 +39,8 @@ pub(super) fn step(
         changes.push(Change::Decrypted);
     }
     if let Some(to) = target(&media_type, edits.recompression) {
-        let transform = recompress(layer, &media_type, to, edits)?;
+        let transform = recompress(layer, to, edits);
+        media_type = after(layer, &media_type, &transform)?;
         step.recompress = Some(Arc::new(transform));
         changes.push(Change::Recompressed(to.codec().name()));
     }
@@ -48,11 +49,11 @@ pub(super) fn step(
             let manifest = layer.manifest.clone();
             return Err(PlanError::AlreadyEncrypted { manifest, layer: layer.position });
         }
-        encrypted_type(&media_type).map_err(|e| crypt_error(layer, e))?;
+        media_type = encrypted_type(&media_type).map_err(|e| crypt_error(layer, e))?;
         step.encrypt = Some(Arc::new(Encrypt::new(Arc::clone(&encryption.recipients))));
         changes.push(Change::Encrypted);
     }
-    Ok((step, changes))
+    Ok((step, changes, media_type))
 }
 
 /// The positions of the layers to encrypt.
@@ -113,22 +114,25 @@ fn check_diff_id(layer: &LayerAt<'_>, edits: &Edits) -> Arc<dyn Transform> {
     })
 }
 
-fn recompress(
+fn recompress(layer: &LayerAt<'_>, to: Compression, edits: &Edits) -> Recompress {
+    let recompress = Recompress::new(to).scoped(edits.scope.clone());
+    match layer.diff_id {
+        Some(diff_id) => recompress.expect(diff_id.clone()),
+        None => recompress,
+    }
+}
+
+/// The media type of a layer after recompression.
+fn after(
     layer: &LayerAt<'_>,
     media_type: &MediaType,
-    to: Compression,
-    edits: &Edits,
-) -> Result<Recompress, PlanError> {
-    let recompress = Recompress::new(to).scoped(edits.scope.clone());
+    recompress: &Recompress,
+) -> Result<MediaType, PlanError> {
     recompress.media_type(media_type).map_err(|source| PlanError::Layer {
         manifest: layer.manifest.clone(),
         layer: layer.position,
         media_type: media_type.clone(),
         source,
-    })?;
-    Ok(match layer.diff_id {
-        Some(diff_id) => recompress.expect(diff_id.clone()),
-        None => recompress,
     })
 }
 

@@ -1,4 +1,5 @@
-use securecp_oci::{Descriptor, Digest, Reference, Repository, Tag};
+use bytes::Bytes;
+use securecp_oci::{Descriptor, Digest, ManifestFormat, Reference, Repository, Tag};
 use securecp_transport::Place;
 use securecp_trust::Admitted;
 
@@ -38,6 +39,7 @@ pub struct Node {
 }
 
 /// A kind of work.
+#[expect(clippy::large_enum_variant, reason = "a node each, built once")]
 #[derive(Debug)]
 pub enum Work {
     /// Bring a blob.
@@ -59,6 +61,8 @@ pub struct BlobWork {
     pub changes: Vec<Change>,
     /// How it gets there.
     pub action: BlobAction,
+    /// Its bytes, where they were made here: a converted configuration.
+    pub made: Option<Bytes>,
 }
 
 /// What happens to the bytes of a blob.
@@ -95,6 +99,8 @@ pub struct ManifestWork {
     pub layers: Vec<(usize, NodeId)>,
     /// Its copied entries, by position, and the manifests that they become.
     pub entries: Vec<(usize, NodeId)>,
+    /// The format that it gets, if it has another one.
+    pub convert: Option<ManifestFormat>,
     /// The positions of the entries that stay, if some are taken out.
     pub keep: Option<Vec<usize>>,
     /// What it will be.
@@ -143,6 +149,9 @@ pub enum Reason {
     /// A layer is encrypted.
     #[error("layer {0} is encrypted")]
     Encrypted(usize),
+    /// The manifest gets another format.
+    #[error("it is converted to {0}")]
+    Converted(ManifestFormat),
     /// A manifest that it names changes.
     #[error("entry {0} changes")]
     Entry(usize),
