@@ -43,8 +43,9 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    PublicKeyFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
-    SigstoreSignError, SigstoreSigner,
+    ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, CertificateFault, LogEntryFault,
+    NewAttachment, PublicKeyFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
+    SigstoreSignError, SigstoreSigner, attachment_tag,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -167,12 +167,6 @@ pub enum Denial {
         #[serde(skip)]
         faults: Vec<SignatureFault>,
     },
-    /// This kind of requirement cannot be evaluated yet.
-    #[error("policy requirement {} is not supported yet", .requirement.name())]
-    NotSupported {
-        /// The type of the requirement.
-        requirement: RequirementKind,
-    },
 }
 
 /// Why a key of a requirement cannot be used.

@@ -1,5 +1,7 @@
 use serde::Serialize;
 
+use super::certificate::CertificateFault;
+use super::log_entry::LogEntryFault;
 use super::public_key::PublicKeyFault;
 
 /// Why a sigstore signature is not accepted.
@@ -25,6 +27,14 @@ pub enum SigstoreFault {
         /// Why, for each key.
         failures: Vec<&'static str>,
     },
+    /// The log entry does not vouch for the signature.
+    #[error(transparent)]
+    #[serde(untagged)]
+    LogEntry(#[from] LogEntryFault),
+    /// The certificate does not vouch for the signature.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Certificate(#[from] CertificateFault),
 }
 
 /// Why the keys or certificates of a `sigstoreSigned` requirement cannot be used.
@@ -40,4 +50,22 @@ pub enum SigstoreKeyFault {
         /// Why.
         fault: PublicKeyFault,
     },
+    /// A key of a log cannot be used; one such key fails the whole requirement.
+    #[error("parsing Rekor public key {position}: {fault}")]
+    RekorKey {
+        /// Its place, from 1.
+        position: usize,
+        /// Why.
+        fault: PublicKeyFault,
+    },
+    /// A key of a log is of another kind.
+    #[error("Rekor public key {position} is not using ECDSA")]
+    RekorKeyKind {
+        /// Its place, from 1.
+        position: usize,
+    },
+    /// Root or intermediate certificates cannot be used.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Certificates(#[from] CertificateFault),
 }

@@ -4,14 +4,22 @@
 //! Nothing here reads a file or a socket: keys, certificates and trusted roots come in as bytes, and so does the time.
 
 mod annotation;
+mod attachment;
+mod certificate;
 mod fault;
+mod log_entry;
 mod pem;
 mod private_key;
 mod public_key;
 mod requirement;
 mod signer;
 
+pub use attachment::{
+    ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, NewAttachment, attachment_tag,
+};
+pub use certificate::CertificateFault;
 pub use fault::{SigstoreFault, SigstoreKeyFault};
+pub use log_entry::LogEntryFault;
 pub use private_key::{SigstoreKey, SigstoreKeyError};
 pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use openssl::ec::EcKey;
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::{Id, PKey, Public};
+use openssl::pkey::{PKey, Public};
 use openssl::rsa::Rsa;
 use openssl::sign::Verifier;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use securecp_oci::{Algorithm, Digest, Escaped};
 use serde::Serialize;
+use x509_cert::der::Decode;
 use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::der::{Decode, Encode};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::pem::{self, Blocks};
@@ -109,14 +110,6 @@ impl PublicKey {
         Ok(Self { kind, spki: der.to_vec(), raw: raw.to_vec() })
     }
 
-    /// The key of a certificate, whose SubjectPublicKeyInfo was parsed before.
-    pub(crate) fn from_certificate(
-        certificate: &x509_cert::Certificate,
-    ) -> Result<Self, PublicKeyFault> {
-        let info = &certificate.tbs_certificate.subject_public_key_info;
-        Self::from_spki(&info.to_der().map_err(|_| PublicKeyFault::Malformed)?)
-    }
-
     fn from_pkcs1(der: &[u8]) -> Result<Self, PublicKeyFault> {
         let key = Rsa::public_key_from_der_pkcs1(der).map_err(|_| PublicKeyFault::Malformed)?;
         let key = PKey::from_rsa(key).and_then(|key| key.public_key_to_der());
@@ -125,11 +118,6 @@ impl PublicKey {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// DER of the SubjectPublicKeyInfo.
-    pub(crate) fn spki(&self) -> &[u8] {
-        &self.spki
     }
 
     /// The key as cosign and the reference write it.
@@ -231,12 +219,9 @@ fn check(kind: Kind, raw: &[u8], spki: &[u8]) -> Result<(), PublicKeyFault> {
 
 /// ring has no P-521.
 fn verifies_p521(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let verify = || {
+    let verify = || -> Result<bool, ErrorStack> {
         let key: PKey<Public> = PKey::public_key_from_der(spki)?;
-        if key.id() != Id::EC {
-            return Ok(false);
-        }
         Verifier::new(MessageDigest::sha256(), &key)?.verify_oneshot(signature, message)
     };
-    verify().unwrap_or_else(|_: openssl::error::ErrorStack| false)
+    verify().unwrap_or(false)
 }

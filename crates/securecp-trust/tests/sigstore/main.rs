@@ -5,8 +5,9 @@
     reason = "a failed test may panic outside of #[test] functions too"
 )]
 
+mod certificates;
 mod keys;
+mod lab;
+mod log;
 mod material;
 mod signing;
-#[path = "../trust/support.rs"]
-mod support;

@@ -7,11 +7,9 @@ use bytes::Bytes;
 use securecp_oci::{
     Annotations, Declared, ImageIdentity, RawManifest, Signature, Transport, base64,
 };
-use securecp_trust::{Denial, Gate, Policy, SignatureFault, Verdict};
+use securecp_trust::{Denial, Gate, Judged, Policy, Subject, Verdict};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::support::{Survey, subject};
 
 /// The name under which the vectors are signed.
 pub(crate) const NAME: &str = "registry.securecp.test/plain:v1";
@@ -20,6 +18,22 @@ pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// The day after the vectors were made.
 pub(crate) fn then() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_300_000)
+}
+
+/// What was found of one image.
+struct Survey {
+    identity: ImageIdentity,
+    subject: Subject,
+}
+
+impl Judged for Survey {
+    fn identity(&self) -> &ImageIdentity {
+        &self.identity
+    }
+
+    fn subjects(&self) -> Vec<&Subject> {
+        vec![&self.subject]
+    }
 }
 
 /// Reads a file below `testdata`, or below `testdata/trust`, where the policies of the vectors have their keys.
@@ -92,15 +106,16 @@ pub(crate) fn judge_as(
     signatures: Vec<Signature>,
 ) -> Verdict {
     let identity = ImageIdentity::docker(&name.parse().unwrap());
-    let survey = Survey { identity, subjects: vec![subject(manifest, signatures)] };
-    policy.judge(&survey, &Gate::new(&read).at(then()))
+    let subject = Subject { manifest, signatures: Ok(signatures) };
+    policy.judge(&Survey { identity, subject }, &Gate::new(&read).at(then()))
 }
 
 /// The verdict on a folder of the vectors under a policy of the vectors, as a `dir:` image.
 pub(crate) fn judge_folder(policy: &str, signatures: Vec<Signature>) -> Verdict {
     let identity = ImageIdentity::path(Transport::Dir, "/somewhere");
-    let survey = Survey { identity, subjects: vec![subject(manifest(), signatures)] };
-    Policy::parse(policy.as_bytes()).unwrap().judge(&survey, &Gate::new(&read).at(then()))
+    let subject = Subject { manifest: manifest(), signatures: Ok(signatures) };
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    policy.judge(&Survey { identity, subject }, &Gate::new(&read).at(then()))
 }
 
 /// `accepted`, or the innermost reason.
@@ -124,10 +139,6 @@ pub(crate) fn outcome(verdict: &Verdict) -> String {
 /// The words of the denial.
 pub(crate) fn words(verdict: &Verdict) -> String {
     verdict.subjects[0].denial().unwrap().to_string()
-}
-
-pub(crate) fn fault(verdict: &Verdict) -> SignatureFault {
-    verdict.subjects[0].requirements[0].signatures[0].fault.clone().unwrap()
 }
 
 fn reason(value: &impl Serialize) -> String {
