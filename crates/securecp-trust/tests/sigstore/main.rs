@@ -5,6 +5,7 @@
     reason = "a failed test may panic outside of #[test] functions too"
 )]
 
+mod attachments;
 mod certificates;
 mod keys;
 mod lab;
