@@ -139,10 +139,9 @@ fn refuse_foreign(fields: &Fields<'_>) -> Result<(), Schema1Error> {
     const OWN: [&str; 5] = ["schemaVersion", "fsLayers", "history", "name", "tag"];
     const FOREIGN: [&str; 4] = ["config", "layers", "manifests", "mediaType"];
     for key in fields.map.keys() {
-        let like = |known: &&str| known.eq_ignore_ascii_case(key) && *known != key;
-        if FOREIGN.iter().any(|known| known.eq_ignore_ascii_case(key))
-            || OWN.iter().any(|k| like(k))
-        {
+        let foreign = FOREIGN.iter().any(|known| known.eq_ignore_ascii_case(key));
+        let spelled = OWN.iter().any(|known| known.eq_ignore_ascii_case(key) && known != key);
+        if foreign || spelled {
             let media_type = MediaType::DOCKER_SCHEMA1;
             return Err(ManifestError::Ambiguous { key: key.clone(), media_type }.into());
         }
