@@ -25,9 +25,11 @@ mod der;
 mod encrypt;
 mod envelope;
 mod error;
+mod image;
 mod jwe;
 mod key;
 mod media;
+mod option;
 mod options;
 mod pgp;
 mod pkcs7;
@@ -39,11 +41,15 @@ pub use decrypt::{Authenticated, Decrypt, DecryptInPrivate, PrivateStaging, Unlo
 pub use encrypt::Encrypt;
 pub use envelope::{Envelope, Item};
 pub use error::CryptError;
+pub use image::{encrypted_layers, layers_to_encrypt};
 pub use jwe::{JweKeys, JweRecipients};
 pub use key::{
     Certificate, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey, read_key_file,
 };
 pub use media::encrypted_type;
+pub use option::{
+    DecryptionKeySpec, LayerSelection, PassphraseSource, ProviderSpec, RecipientSpec, split_list,
+};
 pub use pgp::{PgpCertificates, PgpKeys, PgpRecipient, PgpRecipients, PgpSecretKey};
 pub use pkcs7::{Pkcs7Keys, Pkcs7Recipients};
 pub use scheme::Scheme;

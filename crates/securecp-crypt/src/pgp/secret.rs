@@ -29,7 +29,7 @@ pub struct PgpSecretKey {
 /// RSA keys live in OpenSSL, all others in sequoia.
 #[derive(Clone)]
 enum Material {
-    Rsa(PublicKey, PKey<Private>),
+    Rsa(Box<PublicKey>, PKey<Private>),
     Other(Box<KeyPair>),
 }
 
@@ -72,7 +72,7 @@ impl PgpSecretKey {
         let secret = match pair.public().mpis() {
             mpi::PublicKey::RSA { e, n } => {
                 let key = pair.secret().map(|secret| rsa(n, e, secret))?;
-                Material::Rsa(pair.public().clone(), key)
+                Material::Rsa(Box::new(pair.public().clone()), key)
             }
             _ => Material::Other(Box::new(pair)),
         };

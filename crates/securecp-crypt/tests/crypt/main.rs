@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod layout;
