@@ -1,14 +1,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use securecp_layer::Scope;
 use securecp_net::{Net, TlsOptions};
-use securecp_oci::Repository;
+use securecp_oci::{Reference, Repository};
 
-use crate::auth::{Auth, FILES, Found, Lookup, Search};
+use crate::auth::{Auth, Found, Lookup, Search};
 use crate::certs;
+use crate::conf::{Conf, Endpoint};
 use crate::host::Host;
 use crate::{
     Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
@@ -27,6 +28,8 @@ pub struct Access {
     pub tls_verify: Option<bool>,
     /// Restrictions of TLS for every host.
     pub tls: TlsOptions,
+    /// The file `registries.conf`, instead of the usual one.
+    pub registries_conf: Option<PathBuf>,
     /// Where files are looked for.
     pub environment: Environment,
     /// The `User-Agent` header.
@@ -43,6 +46,7 @@ impl Default for Access {
             cert_dir: None,
             tls_verify: None,
             tls: TlsOptions::default(),
+            registries_conf: None,
             environment: Environment::default(),
             user_agent: concat!("securecp/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
@@ -85,70 +89,154 @@ pub struct Registries {
 struct Shared {
     net: Net,
     access: Access,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    conf: OnceLock<Result<Conf, String>>,
+    hosts: Mutex<HashMap<HostKey, Arc<Host>>>,
+}
+
+/// How a host is met.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct HostKey {
+    name: String,
+    insecure: bool,
+    /// Not the host that the user named: credentials of the command line are not for it.
+    foreign: bool,
 }
 
 impl Registries {
     /// Nothing is read or sent yet.
     pub fn new(net: Net, access: Access) -> Self {
-        Self { inner: Arc::new(Shared { net, access, hosts: Mutex::default() }) }
+        Self { inner: Arc::new(Shared { net, access, ..Shared::default() }) }
     }
 
-    /// The client for a repository.
+    /// The client for a repository as it is named: what writes, deletes and logs in uses no mirror.
     ///
     /// # Errors
-    /// Its certificates or configuration cannot be used.
+    /// It is blocked, or its certificates or configuration cannot be used.
     pub fn client(&self, repository: &Repository) -> Result<Client, RegistryError> {
-        Ok(Client::new(self.host(repository.host())?, repository.clone()))
+        let conf = self.conf(repository.host())?;
+        let blocked = |why| {
+            let path = Some(repository.path());
+            RegistryError::new(Operation::Configure, repository.host(), path, Problem::Blocked(why))
+        };
+        let insecure = conf.insecure(&repository.to_string()).map_err(blocked)?;
+        let key = HostKey { name: repository.host().to_owned(), insecure, foreign: false };
+        Ok(Client::new(self.host_at(key)?, repository.clone()))
     }
 
+    /// Reads something at the first place that has it: mirrors in their order, then the registry itself; returns the
+    /// client of that place with what was read.
+    ///
+    /// # Errors
+    /// The failure of the registry itself, with those of its mirrors.
+    pub fn read<T>(
+        &self,
+        reference: &Reference,
+        mut read: impl FnMut(&Client, &Reference) -> Result<T, RegistryError>,
+    ) -> Result<(Client, T), RegistryError> {
+        let host = reference.repository().host();
+        let refused = |why| {
+            let path = Some(reference.repository().path());
+            RegistryError::new(Operation::Configure, host, path, Problem::Blocked(why))
+        };
+        let endpoints = self.conf(host)?.endpoints(reference).map_err(refused)?;
+        let mut failed = Vec::new();
+        let mut endpoints = endpoints.into_iter().peekable();
+        while let Some(endpoint) = endpoints.next() {
+            let place = endpoint.reference.clone();
+            let read = self.read_at(endpoint, host, &mut read);
+            match read {
+                Err(error) if endpoints.peek().is_some() && !error.is_stopped() => {
+                    tracing::info!(%place, %error, "mirror failed");
+                    failed.push(format!("[{place}: {error}]"));
+                }
+                result => return result.map_err(|error| error.after_mirrors(&place, failed)),
+            }
+        }
+        Err(refused(format!("no place to read {reference} from")))
+    }
+
+    fn read_at<T>(
+        &self,
+        endpoint: Endpoint,
+        host: &str,
+        read: &mut impl FnMut(&Client, &Reference) -> Result<T, RegistryError>,
+    ) -> Result<(Client, T), RegistryError> {
+        let repository = endpoint.reference.repository();
+        let name = repository.host().to_owned();
+        let key = HostKey { insecure: endpoint.insecure, foreign: name != host, name };
+        let client = Client::new(self.host_at(key)?, repository.clone());
+        let found = read(&client, &endpoint.reference)?;
+        Ok((client, found))
+    }
+
+    /// The host as the user names it, for `login`.
     pub(crate) fn host(&self, name: &str) -> Result<Arc<Host>, RegistryError> {
+        let failed =
+            |why| RegistryError::new(Operation::Configure, name, None, Problem::Blocked(why));
+        let insecure = self.conf(name)?.insecure(name).map_err(failed)?;
+        self.host_at(HostKey { name: name.to_owned(), insecure, foreign: false })
+    }
+
+    fn conf(&self, host: &str) -> Result<&Conf, RegistryError> {
+        let access = &self.inner.access;
+        let load = || Conf::load(access.registries_conf.as_deref(), &access.environment);
+        let failed = |why: &String| {
+            let problem = Problem::Settings(why.clone());
+            RegistryError::new(Operation::Configure, host, None, problem)
+        };
+        self.inner.conf.get_or_init(load).as_ref().map_err(failed)
+    }
+
+    fn host_at(&self, key: HostKey) -> Result<Arc<Host>, RegistryError> {
         let mut hosts = self.inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = hosts.get(name) {
+        if let Some(found) = hosts.get(&key) {
             return Ok(Arc::clone(found));
         }
-        let made = self
-            .open(name)
-            .map_err(|problem| RegistryError::new(Operation::Configure, name, None, problem))?;
-        let made = Arc::new(made);
-        hosts.insert(name.to_owned(), Arc::clone(&made));
+        let made = Arc::new(self.open(&key)?);
+        hosts.insert(key, Arc::clone(&made));
         Ok(made)
     }
 
-    fn open(&self, name: &str) -> Result<Host, Problem> {
+    fn open(&self, key: &HostKey) -> Result<Host, RegistryError> {
         let access = &self.inner.access;
-        let insecure = access.tls_verify == Some(false);
+        let failed =
+            |problem: Problem| RegistryError::new(Operation::Configure, &*key.name, None, problem);
+        // What the command line says of verification wins in both directions.
+        let insecure = access.tls_verify.map_or(key.insecure, |verify| !verify);
         let directory = access.cert_dir.as_deref();
-        let mut tls = certs::add(access.tls.clone(), name, directory, &access.environment)?;
+        let tls = certs::add(access.tls.clone(), &key.name, directory, &access.environment);
+        let mut tls = tls.map_err(failed)?;
         if insecure {
             tls = tls.dangerously_accept_any_certificate();
         }
-        let http = self.inner.net.client(&tls)?;
-        let (fixed, lookup) = self.login(name);
+        let http = self.inner.net.client(&tls).map_err(|error| failed(error.into()))?;
+        let (fixed, lookup) = self.login(key)?;
         let agent = access.user_agent.clone();
-        let auth = Auth::new(http.clone(), agent.clone(), access.retry, fixed, lookup);
-        Ok(Host::new(name, http, insecure, auth, access))
+        let auth = Auth::new(http.clone(), agent, access.retry, fixed, lookup);
+        Ok(Host::new(&key.name, http, insecure, auth, access))
     }
 
-    fn login(&self, host: &str) -> (Option<Secret>, Box<dyn Lookup>) {
-        match &self.inner.access.login {
-            Login::Token(token) => (Some(token.clone()), Box::new(Given(Found::default()))),
-            Login::Given(credentials) => {
+    fn login(&self, key: &HostKey) -> Result<(Option<Secret>, Box<dyn Lookup>), RegistryError> {
+        let access = &self.inner.access;
+        Ok(match &access.login {
+            Login::Anonymous => (None, Box::new(Given(Found::default()))),
+            Login::Token(token) if !key.foreign => {
+                (Some(token.clone()), Box::new(Given(Found::default())))
+            }
+            Login::Given(credentials) if !key.foreign => {
                 let found = Found {
                     credentials: Some(credentials.clone()),
                     source: Some("the command line".to_owned()),
                 };
                 (None, Box::new(Given(found)))
             }
-            Login::Anonymous => (None, Box::new(Given(Found::default()))),
-            Login::Configured => {
-                let access = &self.inner.access;
+            _ => {
                 let authfile = access.authfile.as_deref();
-                let helpers = [FILES.to_owned()];
-                let search = Search::new(host, authfile, &access.environment, &helpers);
+                let helpers = &self.conf(&key.name)?.helpers;
+                let search = Search::new(&key.name, authfile, &access.environment, helpers);
                 (None, Box::new(search))
             }
-        }
+        })
     }
 }
 

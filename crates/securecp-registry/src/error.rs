@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use securecp_layer::{LayerError, Stopped};
 use securecp_net::{NetError, StatusCode};
-use securecp_oci::ManifestError;
+use securecp_oci::{ManifestError, Reference};
 
 use crate::reply::{Code, Refusal};
 
@@ -20,6 +20,8 @@ struct Inner {
     host: String,
     repository: Option<String>,
     credentials: Option<String>,
+    /// What comes before the rest of the message when mirrors failed first.
+    mirrors: String,
     problem: Problem,
 }
 
@@ -172,6 +174,7 @@ impl RegistryError {
             host: host.into(),
             repository,
             credentials: None,
+            mirrors: String::new(),
             problem: problem.into(),
         };
         Self { inner: Box::new(inner) }
@@ -197,6 +200,18 @@ impl RegistryError {
             }
             _ => self,
         }
+    }
+
+    /// Puts the failures of mirrors, asked before, in front.
+    pub(crate) fn after_mirrors(mut self, place: &Reference, failed: Vec<String>) -> Self {
+        if !failed.is_empty() {
+            self.inner.mirrors = format!("(Mirrors also failed: {}): {place}: ", failed.join("\n"));
+        }
+        self
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.inner.problem, Problem::Stopped(_))
     }
 
     /// What was asked.
@@ -304,7 +319,7 @@ impl RegistryError {
 
 impl Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.inner.operation)?;
+        write!(f, "{}{}", self.inner.mirrors, self.inner.operation)?;
         match self.inner.repository.as_deref().filter(|repository| !repository.is_empty()) {
             Some(repository) => write!(f, " in {}/{repository}", self.inner.host)?,
             None => write!(f, " {}", self.inner.host)?,

@@ -5,6 +5,7 @@ use securecp_net::{
 
 use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::flight::Flights;
+use crate::quirks::Profile;
 use crate::reply::Refusal;
 use crate::{Access, Operation, Problem, RegistryError, RetryPolicy};
 
@@ -17,6 +18,7 @@ pub(crate) struct Host {
     agent: String,
     retry: RetryPolicy,
     base: Flights<(), Url>,
+    profile: Profile,
 }
 
 /// One request with its purpose.
@@ -43,12 +45,17 @@ impl Host {
             agent: access.user_agent.clone(),
             retry: access.retry,
             base: Flights::default(),
+            profile: Profile::of(name),
         }
     }
 
     /// The name that the user gave.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {

@@ -152,7 +152,7 @@ impl Auth {
             return Ok(Some(Pass::new(bearer(token))));
         }
         match self.known(wanted.repository) {
-            Some(scheme) => self.satisfy(base, &scheme, wanted, None, scope),
+            Some(scheme) => self.satisfy(&scheme, &Need { base, wanted, since: None }, scope),
             None => Ok(None),
         }
     }
@@ -179,7 +179,8 @@ impl Auth {
             },
         };
         self.learn(wanted.repository, &scheme);
-        self.satisfy(base, &scheme, wanted, refused.used, scope)
+        let since = refused.used.map(|pass| pass.taken);
+        self.satisfy(&scheme, &Need { base, wanted, since }, scope)
     }
 
     /// Where the credentials for a repository come from, for messages.
@@ -192,30 +193,31 @@ impl Auth {
 
     fn satisfy(
         &self,
-        base: &Url,
         scheme: &Scheme,
-        wanted: &Wanted<'_>,
-        refused: Option<&Pass>,
+        need: &Need<'_>,
         scope: &Scope,
     ) -> Result<Option<Pass>, RegistryError> {
-        let found = self.credentials(wanted.repository, scope)?;
+        let found = self.credentials(need.wanted.repository, scope)?;
         match (scheme, &found.credentials) {
             (Scheme::Basic, Some(Credentials::Password { user, password })) => {
                 Ok(Some(Pass::new(basic(user, password))))
             }
             (Scheme::Basic, _) => Ok(None),
-            (Scheme::Bearer(challenge), _) => {
-                let since = refused.map(|pass| pass.taken);
-                self.token(&Need { base, challenge, wanted, since }, found, scope).map(Some)
-            }
+            (Scheme::Bearer(challenge), _) => self.token(challenge, need, found, scope).map(Some),
         }
     }
 
-    fn token(&self, need: &Need<'_>, found: Found, scope: &Scope) -> Result<Pass, RegistryError> {
+    fn token(
+        &self,
+        challenge: &Bearer,
+        need: &Need<'_>,
+        found: Found,
+        scope: &Scope,
+    ) -> Result<Pass, RegistryError> {
         let key = TokenKey {
-            realm: need.challenge.realm.clone(),
-            service: need.challenge.service.clone(),
-            grants: need.wanted.grants.clone().and(&need.challenge.grants),
+            realm: challenge.realm.clone(),
+            service: challenge.service.clone(),
+            grants: need.wanted.grants.clone().and(&challenge.grants),
             source: found.source.clone(),
         };
         let request = TokenRequest {
@@ -223,7 +225,7 @@ impl Auth {
             agent: &self.agent,
             retry: self.retry,
             registry: need.base,
-            bearer: need.challenge,
+            bearer: challenge,
             grants: &key.grants,
             credentials: found.credentials.as_ref(),
         };
@@ -264,7 +266,6 @@ impl Auth {
 /// What a token is needed for.
 struct Need<'a> {
     base: &'a Url,
-    challenge: &'a Bearer,
     wanted: &'a Wanted<'a>,
     /// When the pass was taken that has been refused; whatever is older is no better.
     since: Option<Instant>,

@@ -104,9 +104,9 @@ fn self_signed(adjust: impl FnOnce(&mut CertificateParams)) -> Result<(), Regist
 fn a_self_signed_certificate_may_be_its_own_root() {
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     self_signed(|parameters| parameters.is_ca = IsCa::ExplicitNoCa).unwrap();
-    self_signed(|parameters| parameters.is_ca = authority.clone()).unwrap();
+    self_signed(|parameters| parameters.is_ca = authority).unwrap();
     let out_of_time = self_signed(|parameters| {
-        parameters.is_ca = authority.clone();
+        parameters.is_ca = authority;
         parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
     assert!(matches!(out_of_time.unwrap_err().problem(), Problem::Net(_)));

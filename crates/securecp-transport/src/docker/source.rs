@@ -5,7 +5,7 @@ use securecp_oci::{
     Declared, Descriptor, Digest, ImageIdentity, ImageName, ManifestError, RawManifest, Reference,
     Repository, Signature,
 };
-use securecp_registry::{Client, ManifestName};
+use securecp_registry::{Client, ManifestName, Registries};
 
 use crate::docker::{SignatureStorage, failure, reference};
 use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
@@ -15,9 +15,16 @@ pub(crate) struct DockerSource {
     name: String,
     identity: ImageIdentity,
     reference: Reference,
-    client: Client,
+    registries: Registries,
     signatures: Option<SignatureStorage>,
-    root: Mutex<Option<RawManifest>>,
+    root: Mutex<Option<Root>>,
+}
+
+/// The manifest that the name stands for, and the place that had it: all else is read there too.
+#[derive(Clone)]
+struct Root {
+    client: Client,
+    manifest: RawManifest,
 }
 
 impl DockerSource {
@@ -27,19 +34,35 @@ impl DockerSource {
         Ok(Self {
             name: name.to_string(),
             identity: ImageIdentity::docker(&reference),
-            client: options.registries.client(reference.repository())?,
+            registries: options.registries.clone(),
             signatures: options.signatures.clone(),
             reference,
             root: Mutex::default(),
         })
     }
 
-    fn read_root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
-        let name = ManifestName::of(&self.reference).ok_or_else(|| TransportError::Name {
-            name: self.name.clone(),
-            problem: "expected a tag or digest".to_owned(),
-        })?;
-        self.client.manifest(name, scope).map_err(failure)
+    fn chosen(&self, scope: &Scope) -> Result<Root, TransportError> {
+        let known = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().clone() {
+            return Ok(found);
+        }
+        // Read without the lock, which nobody could be called back from; the first to arrive decides for all.
+        let read = self.read_root(scope)?;
+        Ok(known().get_or_insert(read).clone())
+    }
+
+    fn read_root(&self, scope: &Scope) -> Result<Root, TransportError> {
+        let read = self.registries.read(&self.reference, |client, place| {
+            // A reference always has a tag or a digest here; a rewritten one keeps it.
+            ManifestName::of(place).map(|name| client.manifest(name, scope)).transpose()
+        });
+        match read.map_err(failure)? {
+            (client, Some(manifest)) => Ok(Root { client, manifest }),
+            (_, None) => Err(TransportError::Name {
+                name: self.name.clone(),
+                problem: "expected a tag or digest".to_owned(),
+            }),
+        }
     }
 
     fn not_as_described(&self, digest: &Digest, source: ManifestError) -> TransportError {
@@ -66,13 +89,7 @@ impl Source for DockerSource {
     }
 
     fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
-        let known = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known().clone() {
-            return Ok(found);
-        }
-        // Read without the lock, which nobody could be called back from; the first to arrive decides for all.
-        let read = self.read_root(scope)?;
-        Ok(known().get_or_insert(read).clone())
+        Ok(self.chosen(scope)?.manifest)
     }
 
     fn manifest(
@@ -81,7 +98,7 @@ impl Source for DockerSource {
         scope: &Scope,
     ) -> Result<RawManifest, TransportError> {
         let name = ManifestName::Digest(&descriptor.digest);
-        let found = self.client.manifest(name, scope).map_err(failure)?;
+        let found = self.chosen(scope)?.client.manifest(name, scope).map_err(failure)?;
         // Read once more as the parent describes it: its size and media type are promises too.
         let read = RawManifest::read(found.bytes().clone(), Declared::from(descriptor));
         read.map_err(|error| self.not_as_described(&descriptor.digest, error))
@@ -92,7 +109,7 @@ impl Source for DockerSource {
         descriptor: &Descriptor,
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError> {
-        let download = self.client.blob(descriptor, scope).map_err(failure)?;
+        let download = self.chosen(scope)?.client.blob(descriptor, scope).map_err(failure)?;
         Ok(Layer::verified(descriptor.clone(), download))
     }
 

@@ -1,12 +1,16 @@
+mod pieces;
+mod session;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use securecp_layer::{CHUNK, Layer, LayerError, Scope};
-use securecp_net::{Method, NetError, Request, Response, Url, header, resolve_location};
-use securecp_oci::{Descriptor, Digest, Repository};
+use securecp_net::{Method, NetError, Request, Response, StatusCode, Url, header};
+use securecp_oci::{Descriptor, Repository};
 
 use crate::auth::{Grants, Pass};
 use crate::host::{Call, bulk};
+use crate::upload::session::{Begun, Session, with_digest};
 use crate::{Client, Operation, Problem, RegistryError};
 
 /// A blob to be put into a repository.
@@ -30,12 +34,6 @@ const SMALL: u64 = CHUNK as u64;
 
 /// The time given to a registry to drop a session that is not continued; the caller is about to end.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// What a registry did with a request to begin.
-enum Begun {
-    Mounted,
-    Session(Url),
-}
 
 /// What became of the body of a streamed request.
 struct Sent {
@@ -75,6 +73,21 @@ struct Put<'a, 'b> {
 
 impl Put<'_, '_> {
     fn attempt(&self, scope: &Scope) -> Result<Descriptor, RegistryError> {
+        let result = self.once(scope);
+        let too_large = |error: &RegistryError| {
+            error.status().is_some_and(|status| status == StatusCode::PAYLOAD_TOO_LARGE)
+        };
+        match result {
+            // Some proxy on the way has a limit: pieces may fit through it.
+            Err(error) if too_large(&error) && self.client.host.profile().learn_pieces() => {
+                tracing::info!(%error, "sending blobs in pieces");
+                self.once(scope)
+            }
+            result => result,
+        }
+    }
+
+    fn once(&self, scope: &Scope) -> Result<Descriptor, RegistryError> {
         let session = match self.begin(scope)? {
             Begun::Session(session) => session,
             Begun::Mounted => match self.blob.known {
@@ -84,86 +97,22 @@ impl Put<'_, '_> {
         };
         let result = self.fill(&session, scope);
         if result.is_err() {
-            self.cancel(session);
+            self.cancel(session.url);
         }
         result
     }
 
-    fn fill(&self, session: &Url, scope: &Scope) -> Result<Descriptor, RegistryError> {
-        let result = match self.blob.known {
-            Some(known) if known.size <= SMALL => self.small(session, scope),
-            Some(known) => self.monolithic(session, known, scope),
-            None => self.streamed(session, scope),
-        };
-        match (result, self.blob.known) {
-            // A connection that broke late leaves open whether the blob was taken: the registry knows.
-            (Err(error), Some(known))
-                if error.is_transient()
-                    && self.source_is_well(&error)
-                    && self.is_there(known, scope) =>
-            {
-                Ok(known.clone())
-            }
-            (result, _) => result,
+    fn fill(&self, session: &Session, scope: &Scope) -> Result<Descriptor, RegistryError> {
+        let pieces = self.client.host.profile().pieces();
+        match (self.blob.known, pieces) {
+            (Some(known), _) if known.size <= SMALL => self.small(&session.url, scope),
+            (_, Some(size)) => self.in_pieces(session, size, scope),
+            (Some(known), None) => match self.monolithic(&session.url, known, scope) {
+                Err(error) => self.settle(error, known, scope).map(|()| known.clone()),
+                sent => sent,
+            },
+            (None, None) => self.streamed(&session.url, scope),
         }
-    }
-
-    /// Opens a session, with a mount if the blob is known to lie elsewhere in this registry.
-    fn begin(&self, scope: &Scope) -> Result<Begun, RegistryError> {
-        let here = self.client.repository();
-        let mut from = self.blob.mount_from.iter();
-        let from = from.find(|other| other.host() == here.host() && other.path() != here.path());
-        if let (Some(known), Some(from)) = (self.blob.known, from) {
-            match self.mount(known, from, scope) {
-                Ok(begun) => return Ok(begun),
-                Err(error) if matches!(error.problem(), Problem::Stopped(_)) => return Err(error),
-                // Whatever is wrong with the mount, the blob can still be sent.
-                Err(error) => tracing::info!(%error, "not mounted"),
-            }
-        }
-        let url = self.client.url("blobs/uploads/", scope)?;
-        let response = self.post(url, Grants::push(here.path()), &[202], scope)?;
-        self.session(&response).map(Begun::Session)
-    }
-
-    fn mount(
-        &self,
-        known: &Descriptor,
-        from: &Repository,
-        scope: &Scope,
-    ) -> Result<Begun, RegistryError> {
-        let mut url = self.client.url("blobs/uploads/", scope)?;
-        url.query_pairs_mut()
-            .append_pair("from", from.path())
-            .append_pair("mount", &known.digest.to_string());
-        let grants = Grants::push(self.client.path()).and(&Grants::pull(from.path()));
-        let response = self.post(url, grants, &[201, 202], scope)?;
-        if response.status() == 201 {
-            return Ok(Begun::Mounted);
-        }
-        // Not mounted, but a session is open: it is used, not thrown away.
-        self.session(&response).map(Begun::Session)
-    }
-
-    fn post(
-        &self,
-        url: Url,
-        grants: Grants,
-        wanted: &[u16],
-        scope: &Scope,
-    ) -> Result<Response, RegistryError> {
-        let request = Ok(Request::new(Method::POST, url));
-        let call = self.client.call(self.operation, grants, request)?;
-        self.client.host.expect(&call, wanted, scope)
-    }
-
-    /// The URL at which the session goes on.
-    fn session(&self, response: &Response) -> Result<Url, RegistryError> {
-        let location = response.header(&header::LOCATION);
-        let missing =
-            || self.error(Problem::Protocol("upload session without location".to_owned()));
-        let location = location.ok_or_else(missing)?;
-        resolve_location(response.url(), location).map_err(|error| self.error(error.into()))
     }
 
     /// The whole blob from memory.
@@ -174,7 +123,7 @@ impl Put<'_, '_> {
             bytes.extend_from_slice(&chunk);
         }
         let descriptor = layer.finish().map_err(|error| self.error(error.into()))?;
-        self.commit(session, &descriptor.digest, bytes.freeze(), scope)?;
+        self.commit(session, &descriptor, bytes.freeze(), scope)?;
         Ok(descriptor)
     }
 
@@ -201,27 +150,43 @@ impl Put<'_, '_> {
         if !matches!(response.status().as_u16(), 201 | 202 | 204) {
             return Err(self.client.host.refused(&call, response, scope));
         }
-        let next = match response.header(&header::LOCATION) {
-            Some(_) => self.session(&response)?,
-            None => session.clone(),
-        };
-        self.commit(&next, &descriptor.digest, Bytes::new(), scope)?;
+        let next = self.location_or(&response, session)?;
+        self.commit(&next, &descriptor, Bytes::new(), scope)?;
         Ok(descriptor)
     }
 
     fn commit(
         &self,
         session: &Url,
-        digest: &Digest,
+        descriptor: &Descriptor,
         bytes: Bytes,
         scope: &Scope,
     ) -> Result<(), RegistryError> {
-        let request = Request::new(Method::PUT, with_digest(session, digest))
+        let request = Request::new(Method::PUT, with_digest(session, &descriptor.digest))
             .body(bytes)
             .slow_answer()
             .header(header::CONTENT_TYPE, OCTETS);
         let call = self.client.call(self.operation, self.grants(), request)?;
-        self.client.host.expect(&call, &[201, 204], scope).map(drop)
+        match self.client.host.expect(&call, &[201, 204], scope) {
+            Ok(_) => Ok(()),
+            Err(error) => self.settle(error, descriptor, scope),
+        }
+    }
+
+    /// A connection that broke leaves open whether the blob was taken: the registry knows. A question that fails
+    /// leaves the failure standing.
+    fn settle(
+        &self,
+        error: RegistryError,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<(), RegistryError> {
+        let ours = matches!(error.problem(), Problem::Layer(_));
+        let open = error.is_transient() && !ours;
+        if open && self.client.has_blob(descriptor, scope).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Sends the chain as the body of `call`; a 401 that better credentials can answer begins it once more.
@@ -280,16 +245,6 @@ impl Put<'_, '_> {
         self.client.call(self.operation, self.grants(), request)
     }
 
-    /// Asks whether the blob was taken after all; a question that fails leaves the first failure standing.
-    fn is_there(&self, known: &Descriptor, scope: &Scope) -> bool {
-        self.client.has_blob(known, scope).unwrap_or(false)
-    }
-
-    /// Whether it is not the blob's own source that failed.
-    fn source_is_well(&self, error: &RegistryError) -> bool {
-        !matches!(error.problem(), Problem::Layer(_))
-    }
-
     /// Lets the registry forget what was sent, as far as it listens.
     fn cancel(&self, session: Url) {
         let scope = Scope::lasting(FAREWELL);
@@ -313,26 +268,3 @@ impl Put<'_, '_> {
 }
 
 const OCTETS: &str = "application/octet-stream";
-
-/// The session's URL, whose own query stays as it is, with the digest behind it.
-fn with_digest(session: &Url, digest: &Digest) -> Url {
-    let mut url = session.clone();
-    url.query_pairs_mut().append_pair("digest", &digest.to_string());
-    url
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_keeps_its_query_when_the_digest_is_added() {
-        let digest = Digest::of(securecp_oci::Algorithm::Sha256, b"");
-        let url = "https://r.example/up?_state=a%2Fb%3D&x".parse().unwrap();
-        let text = with_digest(&url, &digest).to_string();
-        assert!(
-            text.starts_with("https://r.example/up?_state=a%2Fb%3D&x&digest=sha256%3Ae3b0"),
-            "{text}"
-        );
-    }
-}
