@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -92,6 +91,7 @@ impl Stage for Hashed<'_> {
 #[derive(Debug, Clone, Default)]
 pub struct CheckDiffId {
     wish: Wish,
+    codec: Option<Codec>,
     guard: Guard,
     scope: Scope,
 }
@@ -116,6 +116,13 @@ impl CheckDiffId {
         self
     }
 
+    /// Holds the blob to a format as well, as told from its first bytes.
+    #[must_use]
+    pub fn expect_codec(mut self, codec: Codec) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
     /// Bounds decompression by `guard`.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
@@ -131,9 +138,23 @@ impl CheckDiffId {
     }
 }
 
+impl CheckDiffId {
+    fn told(&self, first: &[u8]) -> Result<Codec, LayerError> {
+        let found = Codec::detect(first);
+        match self.codec.filter(|expected| *expected != found) {
+            Some(expected) => Err(LayerError::Format { expected, found }),
+            None => Ok(found),
+        }
+    }
+}
+
 impl Transform for CheckDiffId {
     fn wrap<'a>(&'a self, layer: Layer<'a>) -> Result<Layer<'a>, LayerError> {
-        let Some(hasher) = self.wish.hasher() else { return Ok(layer) };
+        let hasher = match (self.wish.hasher(), self.codec) {
+            (Some(hasher), _) => hasher,
+            (None, Some(_)) => Hasher::new(Algorithm::Sha256),
+            (None, None) => return Ok(layer),
+        };
         let side = Side { unpack: None, hasher, scratch: Vec::new() };
         let body =
             Checked { inner: layer.body, settings: self, side, drained: false, ended: false };
@@ -153,7 +174,7 @@ impl Side {
         let unpack = match &mut self.unpack {
             Some(unpack) => unpack,
             None => {
-                let fresh = Unpack::new(Codec::detect(&chunk), settings.guard)?;
+                let fresh = Unpack::new(settings.told(&chunk)?, settings.guard)?;
                 self.unpack.insert(fresh)
             }
         };
@@ -173,8 +194,11 @@ impl Side {
         }
     }
 
-    fn end(&mut self) -> Result<(), LayerError> {
-        self.unpack.as_mut().map_or(Ok(()), Unpack::end)
+    fn end(&mut self, settings: &CheckDiffId) -> Result<(), LayerError> {
+        match self.unpack.as_mut() {
+            Some(unpack) => unpack.end(),
+            None => settings.told(&[]).map(|_| ()),
+        }
     }
 }
 
@@ -206,7 +230,7 @@ impl Stage for Checked<'_> {
         match &next {
             Some(chunk) => self.side.take(chunk.clone(), self.settings)?,
             None => {
-                self.side.end()?;
+                self.side.end(self.settings)?;
                 self.ended = true;
             }
         }
@@ -220,11 +244,5 @@ impl Stage for Checked<'_> {
         let descriptor = self.inner.finish()?;
         self.settings.wish.judge(&descriptor.digest, self.side.hasher)?;
         Ok(descriptor)
-    }
-}
-
-impl fmt::Debug for Checked<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checked").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 
 use securecp_oci::{Digest, MediaType};
 
@@ -84,6 +85,22 @@ pub enum LayerError {
         expected: Digest,
         /// The digest of the decompressed bytes.
         found: Digest,
+    },
+    /// The blob is in another format than it has to be.
+    #[error("layer is in another format: expected {expected}, found {found}")]
+    Format {
+        /// The format wanted.
+        expected: Codec,
+        /// The format told from the first bytes.
+        found: Codec,
+    },
+    /// An entry of the transform cache cannot be written.
+    #[error("transform cache entry {} cannot be written", .path.display())]
+    Cache {
+        /// The entry.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The media type is not one of a file system layer that can be changed.
     #[error(

@@ -18,6 +18,7 @@
 //! # Ok::<(), securecp_layer::LayerError>(())
 //! ```
 
+mod cache;
 mod chunks;
 mod codec;
 mod decode;
@@ -33,6 +34,7 @@ mod spool;
 mod stage;
 mod verify;
 
+pub use cache::{Confirmed, Proposal, TransformCache, TransformKey};
 pub use chunks::{CHUNK, FileChunks, LayerRead, Once};
 pub use codec::{Codec, Compression, GzipLevel, LevelError, Workers, ZstdLevel};
 pub use diff_id::{CheckDiffId, FoundDiffId};

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use common::{OCI_GZIP, descriptor, drain, gzip, layer, plain, run, sha256, text, to, tool, zstd};
 use proptest::prelude::*;
 use securecp_layer::{
-    CHUNK, CheckDiffId, Compression, FoundDiffId, Layer, LayerError, Recompress, Scope, Transform,
+    CHUNK, CheckDiffId, Codec, Compression, FoundDiffId, Layer, LayerError, Recompress, Scope,
+    Transform,
 };
 use securecp_oci::{Declared, Digest, MediaType, RawManifest};
 
@@ -254,6 +255,22 @@ fn an_empty_layer_stays_a_layer() {
         assert_eq!(found.size, out.len() as u64);
     }
     run(&CheckDiffId::new().expect(sha256(b"")), b"").unwrap();
+}
+
+#[test]
+fn the_format_can_be_demanded() {
+    let packed = made(&to(zstd(3), 1), b"data", &[CHUNK]);
+    for (codec, bytes, right) in [
+        (Codec::Zstd, packed.as_slice(), true),
+        (Codec::Gzip, &packed, false),
+        (Codec::Plain, &packed, false),
+        (Codec::Plain, b"", true),
+        (Codec::Zstd, b"", false),
+        (Codec::Plain, b"plain", true),
+    ] {
+        let found = run(&CheckDiffId::new().expect_codec(codec), bytes);
+        assert_eq!(found.is_ok(), right, "{codec} {found:?}");
+    }
 }
 
 #[test]
