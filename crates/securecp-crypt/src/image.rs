@@ -50,7 +50,7 @@ impl Envelope {
         for item in &self.items {
             let ids = match &item.scheme {
                 Scheme::Jwe => jwe::describe(&item.bytes),
-                Scheme::Pgp => pgp::describe(&item.bytes),
+                Scheme::Pgp => pgp::pgp_recipients(&item.bytes),
                 Scheme::Pkcs7 => pkcs7::describe(&item.bytes),
                 Scheme::Pkcs11 | Scheme::Provider(_) | Scheme::Other(_) => {
                     Some(vec![format!("{} bytes", item.bytes.len())])

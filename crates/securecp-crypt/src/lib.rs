@@ -33,6 +33,7 @@ mod option;
 mod options;
 mod pgp;
 mod pkcs7;
+mod provider;
 mod scheme;
 mod secret;
 mod wrapper;
@@ -50,8 +51,11 @@ pub use media::encrypted_type;
 pub use option::{
     DecryptionKeySpec, LayerSelection, PassphraseSource, ProviderSpec, RecipientSpec, split_list,
 };
-pub use pgp::{PgpCertificates, PgpKeys, PgpRecipient, PgpRecipients, PgpSecretKey};
+pub use pgp::{
+    PgpCertificates, PgpKeys, PgpRecipient, PgpRecipients, PgpSecretKey, pgp_recipients,
+};
 pub use pkcs7::{Pkcs7Keys, Pkcs7Recipients};
+pub use provider::{Provider, ProviderAddress, ProviderCall, ProviderConfig};
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use wrapper::{Budget, KeyUnwrapper, KeyWrapper, Keys, Recipient, Recipients, Unwrapped};

@@ -124,8 +124,9 @@ fn open(message: &Message, session: &Session, key: &PgpSecretKey) -> Unwrapped {
     }
 }
 
-/// For whom an item was wrapped; `None` if it is not an encrypted OpenPGP message.
-pub(crate) fn describe(item: &[u8]) -> Option<Vec<String>> {
+/// For whom an OpenPGP message was encrypted, by key id; `None` if it is not a message that only holders of secret keys
+/// can open (one with a password, for example).
+pub fn pgp_recipients(item: &[u8]) -> Option<Vec<String>> {
     let message = Message::read(item)?;
     let id = |session: &Session| match session.is_anonymous() {
         true => "key id hidden".to_owned(),

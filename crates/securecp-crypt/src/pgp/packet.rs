@@ -13,6 +13,8 @@ const SESSION: u8 = 1;
 const MARKER: u8 = 10;
 const LITERAL: u8 = 11;
 const PROTECTED: u8 = 18;
+/// What gpg 2.3 and later make for its own kind.
+const AUTHENTICATED: u8 = 20;
 const PADDING: u8 = 21;
 
 /// An encrypted message.
@@ -72,6 +74,7 @@ impl Message {
                 SESSION => sessions.extend(Session::read(&packet.body)),
                 MARKER | PADDING => {}
                 PROTECTED => return Some(Self { sessions, protected: version_1(&packet.body) }),
+                AUTHENTICATED => return Some(Self { sessions, protected: Err(NEWER) }),
                 _ => return None,
             }
         }
@@ -81,9 +84,11 @@ impl Message {
 fn version_1(body: &[u8]) -> Result<Vec<u8>, &'static str> {
     match body.split_first() {
         Some((1, data)) => Ok(data.to_vec()),
-        _ => Err("the OpenPGP message is protected in a newer way than read here; use gpg's keys"),
+        _ => Err(NEWER),
     }
 }
+
+const NEWER: &str = "the OpenPGP message is protected in a newer way; open it through gpg (pgp:)";
 
 /// One packet; contents that came in chunks are joined.
 struct Packet {
