@@ -13,6 +13,7 @@
 //! ```
 
 pub mod auth;
+mod bent;
 mod docker_registry;
 mod embedded;
 mod error;
@@ -24,6 +25,7 @@ pub mod proxy;
 pub mod simulate;
 pub mod tls;
 
+pub use bent::{Bend, Bent, LayerChunks};
 pub use docker_registry::{DockerRegistry, DockerRegistrySettings};
 pub use embedded::Registry;
 pub use error::{Result, TestkitError};

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, StreamOwned};
 use securecp_testkit::http::Request;
 use securecp_testkit::tls::{Authority, Identity, TlsFront, TlsSettings};
-use securecp_testkit::{DockerRegistry, DockerRegistrySettings, Fixture, Registry};
+use securecp_testkit::{DockerRegistry, DockerRegistrySettings, Fixture, Layer, Registry};
 
 fn client(authority: &str, identity: Option<&Identity>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -176,4 +177,43 @@ fn a_peer_that_cannot_start_says_why() {
     };
     let error = DockerRegistry::start_with(&settings).unwrap_err().to_string();
     assert!(error.contains("docker-registry is not ready: ended with"), "{error}");
+}
+
+/// A real client against the project's own server: streamed uploads, indexes with attestations, mounts.
+#[test]
+fn skopeo_copies_through_the_embedded_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::start_with(|options| options.require_children = true).unwrap();
+    let fixture = Fixture::two_platforms_attested().unwrap();
+    let big = Layer::incompressible(folder.path(), 5, 20).unwrap();
+    let big = Fixture::image("amd64", std::slice::from_ref(&big));
+    for (name, fixture) in [("index", &fixture), ("big", &big)] {
+        let (from, to) = (folder.path().join(name), folder.path().join(format!("{name}-back")));
+        fixture.write_layout(&from, Some("v1")).unwrap();
+        let image = format!("docker://{}/{name}:v1", registry.address());
+        let copy = format!("docker://{}/copy/{name}:v1", registry.address());
+        skopeo(&[&format!("oci:{}:v1", from.display()), &image]);
+        skopeo(&[&image, &copy]);
+        skopeo(&[&copy, &format!("oci:{}:v1", to.display())]);
+        for manifest in fixture.manifests() {
+            let back = to.join("blobs/sha256").join(manifest.digest.hex());
+            assert_eq!(std::fs::read(back).unwrap(), manifest.bytes);
+        }
+        for blob in &fixture.blobs {
+            let back = to.join("blobs/sha256").join(blob.digest.hex());
+            assert!(blob.digest.matches(&std::fs::read(back).unwrap()));
+        }
+    }
+    let failed = registry.requests().into_iter().find(|request| request.status >= 500);
+    assert_eq!(failed, None);
+}
+
+fn skopeo(names: &[&str]) {
+    let output = Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "--all", "--src-tls-verify=false"])
+        .arg("--dest-tls-verify=false")
+        .args(names)
+        .output()
+        .expect("peer skopeo is missing: install the Debian package skopeo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
