@@ -3,9 +3,14 @@
 //! A [`Layer`] is a chain of [`Stage`]s. Chunks are pulled with [`Layer::next`], facts come with [`Layer::finish`]. The
 //! first stage always verifies digest and size ([`Layer::verified`] is the only way to make a layer from raw
 //! [`Chunks`]); a [`Transform`] wraps a layer into another one; [`Layer::measured`] fills in digest and size of what
-//! goes out. [`Recompress`] changes the compression of a layer and [`CheckDiffId`] looks at its plain bytes without changing it. A [`Scope`] ends every wait on cancel, deadline or failure; a [`Report`] watches.
+//! goes out. A [`Scope`] ends every wait on cancel, deadline or failure; a [`Report`] watches.
 //!
-//! What it refuses: bytes that are short, long or altered, and a `finish` before the end was read.
+//! [`Recompress`] changes how a layer is compressed, [`CheckDiffId`] looks at its plain bytes on the way, and
+//! [`TransformCache`] remembers what a layer became. Codecs work on the thread that pulls and on a bounded number of
+//! helper threads, which end with the layer.
+//!
+//! What it refuses: bytes that are short, long or altered, compressed data that is broken, hostile or followed by
+//! garbage, plain bytes with another diffID than the configuration's, and a `finish` before the end was read.
 //!
 //! ```
 //! use bytes::Bytes;

@@ -28,7 +28,7 @@ proptest! {
     #[test]
     fn bytes_depend_on_input_and_level_only(
         seed in any::<u64>(),
-        size in prop_oneof![0..200_usize, 0..(3_usize << 20), Just(1 << 20), Just(2 << 20)],
+        size in prop_oneof![0..200_usize, 0..(3_usize << 20), Just(1_usize << 20), Just(2 << 20)],
         sizes in prop::collection::vec(1_usize..700_000, 1..5),
         level in 1_i64..8,
     ) {
@@ -58,7 +58,7 @@ fn small_chunks_change_nothing() {
 
 #[test]
 fn every_level_gives_back_its_input_and_high_levels_keep_a_window_that_all_can_read() {
-    let data = text(1, 1_500_000);
+    let data = text(1, 400_000);
     let levels = (0..=9).map(gzip).chain([1, 2, 3, 5, 9, 12, 15, 19, 20, 22].map(zstd));
     for compression in levels {
         let packed = made(&to(compression, 2), &data, &[CHUNK]);
@@ -73,7 +73,7 @@ fn every_level_gives_back_its_input_and_high_levels_keep_a_window_that_all_can_r
 fn other_tools_read_what_is_written() {
     const PYTHON: &str =
         "import sys,gzip;sys.stdout.buffer.write(gzip.decompress(sys.stdin.buffer.read()))";
-    for data in [Vec::new(), b"x".to_vec(), text(2, 1 << 20), text(3, (5 << 20) + 17)] {
+    for data in [Vec::new(), b"x".to_vec(), text(2, 1 << 20), text(3, (2 << 20) + 17)] {
         for level in [0, 1, 6, 9] {
             let packed = made(&to(gzip(level), 3), &data, &[CHUNK]);
             assert_eq!(tool(&["gzip", "-dc"], &packed).unwrap(), data);
@@ -89,7 +89,7 @@ fn other_tools_read_what_is_written() {
 
 #[test]
 fn reads_what_other_tools_write() {
-    let data = text(4, 2_000_000);
+    let data = text(4, 600_000);
     for command in [
         &["gzip", "-c"][..],
         &["zstd", "-c"],
