@@ -286,7 +286,7 @@ fn an_altered_blob_is_named_with_its_side() {
     );
     std::fs::write(&path, "the layer of").unwrap();
     let run = place.run("copy -q --policy accept.json oci:image:v1 dir:out");
-    assert!(run.err.contains(&format!("{digest}")) && run.code == 1, "{}", run.err);
+    assert!(run.err.contains(&digest) && run.code == 1, "{}", run.err);
     assert!(!place.exists("out"));
     assert_eq!(
         listing(&place.path(".")),

@@ -1,60 +1,88 @@
 //! Opens what image names stand for, with the options of their side.
 
 use anyhow::Context;
-use securecp_net::Net;
+use securecp_net::{Net, TlsOptions};
 use securecp_oci::ImageName;
 use securecp_registry::{
-    Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret,
+    Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret, tls_details,
 };
 use securecp_transport::{
     Destination, DestinationOptions, Source, SourceOptions, open_destination, open_source,
 };
 
 use crate::failure::Failure;
-use crate::request::{Login, Retry, SideRequest};
+use crate::lookaside::Lookaside;
+use crate::request::{Globals, Login, Retry, SideRequest};
 
 /// The ways to the outside that one command uses; connections are shared between its sides.
 #[derive(Debug)]
-pub(crate) struct Doors {
+pub(crate) struct Doors<'a> {
+    globals: &'a Globals,
     net: Net,
+    tls: TlsOptions,
     retry: RetryPolicy,
 }
 
-impl Doors {
-    /// Nothing is read, started or sent yet.
-    pub(crate) fn new(retry: Retry) -> Self {
+impl<'a> Doors<'a> {
+    /// Reads the restrictions of TLS, if there are some; nothing is started or sent yet.
+    pub(crate) fn new(globals: &'a Globals, retry: Retry) -> Result<Self, Failure> {
         let usual = RetryPolicy::default();
         let retry = RetryPolicy {
             times: retry.times.unwrap_or(usual.times),
             delay: retry.delay.or(usual.delay),
         };
-        Self { net: Net::default(), retry }
+        let tls = globals.tls_details.as_deref().map(tls_details).transpose()?.unwrap_or_default();
+        Ok(Self { globals, net: Net::default(), tls, retry })
     }
 
     /// Every registry, as this side meets it.
     pub(crate) fn registries(&self, side: &SideRequest) -> Registries {
+        let usual = Access::default();
         let access = Access {
             login: login(side),
+            authfile: side.authfile.clone(),
             cert_dir: side.cert_dir.clone(),
             tls_verify: side.tls_verify,
+            tls: self.tls.clone(),
+            user_agent: match &self.globals.user_agent_prefix {
+                Some(prefix) => format!("{prefix} {}", usual.user_agent),
+                None => usual.user_agent.clone(),
+            },
             retry: self.retry,
-            ..Access::default()
+            ..usual
         };
         Registries::new(self.net.clone(), access)
     }
 
     /// What reading needs to know.
     pub(crate) fn source_options(&self, side: &SideRequest) -> SourceOptions {
-        SourceOptions { registries: self.registries(side), ..SourceOptions::default() }
+        SourceOptions {
+            registries: self.registries(side),
+            shared_blob_dir: side.shared_blob_dir.clone(),
+            tmpdir: Some(self.globals.tmpdir.clone()),
+            ..SourceOptions::default()
+        }
     }
 
-    /// Opens the image to read.
-    pub(crate) fn source(
+    /// Opens an image to be looked at.
+    pub(crate) fn image(
         &self,
         name: &ImageName,
         side: &SideRequest,
     ) -> Result<Box<dyn Source>, Failure> {
-        let options = self.source_options(side);
+        let opened = open_source(name, &self.source_options(side));
+        Ok(opened.with_context(|| format!("initializing source {name}"))?)
+    }
+
+    /// Opens the image to copy, with its signatures.
+    pub(crate) fn source(
+        &self,
+        name: &ImageName,
+        side: &SideRequest,
+        lookaside: &Lookaside,
+    ) -> Result<Box<dyn Source>, Failure> {
+        let signatures = lookaside.of(name, &self.net, &self.tls)?;
+        let options = SourceOptions { signatures, ..self.source_options(side) };
         let opened = open_source(name, &options);
         Ok(opened.with_context(|| format!("initializing source {name}"))?)
     }
@@ -64,9 +92,12 @@ impl Doors {
         &self,
         name: &ImageName,
         side: &SideRequest,
+        lookaside: &Lookaside,
     ) -> Result<Box<dyn Destination>, Failure> {
         let options = DestinationOptions {
             registries: self.registries(side),
+            shared_blob_dir: side.shared_blob_dir.clone(),
+            signatures: lookaside.of(name, &self.net, &self.tls)?,
             ..DestinationOptions::default()
         };
         let opened = open_destination(name, &options);

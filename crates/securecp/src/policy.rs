@@ -1,14 +1,14 @@
 //! Where the trust policy is found, and how its key files are read.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use securecp_trust::{KEY_LIMIT, POLICY_LIMIT, Policy};
 
 use crate::failure::Failure;
+use crate::files::read_bounded;
 use crate::request::PolicyChoice;
 
 /// Places of the system, after the user's.
@@ -88,12 +88,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn unreadable(path: &Path, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("loading trust policy {}", path.display()))
-}
-
-fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Policy, Failure> {

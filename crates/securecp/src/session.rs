@@ -25,6 +25,11 @@ impl Session<'_> {
         Ok(written.context("writing the result")?)
     }
 
+    /// Writes a line of results.
+    pub(crate) fn say(&mut self, line: &str) -> Result<(), Failure> {
+        self.write(format!("{line}\n").as_bytes())
+    }
+
     /// Writes a result as one line of JSON.
     pub(crate) fn write_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(value)?;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::{DestArgs, RetryArgs, SrcArgs};
+use super::{CompressArgs, DestArgs, RetryArgs, SrcArgs};
 
 /// Copy an image
 ///
@@ -23,11 +23,16 @@ pub(crate) struct CopyArgs {
     #[command(flatten)]
     pub(crate) changes: ChangeArgs,
     #[command(flatten)]
+    pub(crate) compression: CompressArgs,
+    #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]
     pub(crate) source_side: SrcArgs,
     #[command(flatten)]
     pub(crate) destination_side: DestArgs,
+    /// File with credentials for both sides, instead of the usual ones
+    #[arg(long, value_name = "FILE", help_heading = "Reaching both sides")]
+    pub(crate) authfile: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
     #[command(flatten)]
@@ -44,6 +49,14 @@ pub(crate) struct SelectionArgs {
     /// What to copy of an index: system (the image for one platform), all, or index-only
     #[arg(long, value_name = "WHAT")]
     pub(crate) multi_arch: Option<String>,
+
+    /// Copy the image for this platform with its attestations, under its index; may be repeated
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Vec<String>,
+
+    /// With --platform, what becomes of the index: sparse (its bytes stay) or rewrite (it names only what is copied)
+    #[arg(long, value_name = "MODE")]
+    pub(crate) index: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +65,10 @@ pub(crate) struct ChangeArgs {
     /// Fail rather than change any manifest
     #[arg(long)]
     pub(crate) preserve_digests: bool,
+
+    /// Convert manifests: oci or v2s2
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
 
     /// Leave the source's signatures behind
     #[arg(long)]
@@ -92,7 +109,26 @@ pub(crate) struct OutputArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// How to show progress, on standard error
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub(crate) progress: Option<ProgressArg>,
+
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressArg {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Moving bars
+    Bars,
+    /// A line for each thing that happens
+    Lines,
+    /// A JSON object on each line
+    Json,
+    /// Nothing but warnings
+    None,
 }

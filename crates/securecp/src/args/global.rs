@@ -41,6 +41,18 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) tmpdir: Option<PathBuf>,
 
+    /// Directory that says where signatures are kept (containers-registries.d(5))
+    #[arg(long = "registries.d", global = true, value_name = "DIR")]
+    pub(crate) registries_d: Option<PathBuf>,
+
+    /// Restrictions of TLS (containers-tls-details.yaml(5))
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) tls_details: Option<PathBuf>,
+
+    /// What stands before this program's name when it introduces itself to registries
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) user_agent_prefix: Option<String>,
+
     /// Log what is being done, on standard error
     #[arg(long, global = true)]
     pub(crate) debug: bool,

@@ -1,20 +1,9 @@
 /// Options of the reference that later versions bring. They are refused by name, never ignored.
 const OPTIONS: &[&str] = &[
-    "--authfile",
-    "--src-authfile",
-    "--dest-authfile",
-    "--src-shared-blob-dir",
-    "--dest-shared-blob-dir",
-    "--shared-blob-dir",
     "--src-daemon-host",
     "--dest-daemon-host",
     "--daemon-host",
-    "--registries.d",
     "--registries-conf",
-    "--tls-details",
-    "--user-agent-prefix",
-    "--format",
-    "-f",
     "--sign-by",
     "--sign-by-sq-fingerprint",
     "--sign-by-sigstore",
@@ -24,19 +13,10 @@ const OPTIONS: &[&str] = &[
     "--encryption-key",
     "--encrypt-layer",
     "--decryption-key",
-    "--dest-compress",
-    "--dest-decompress",
-    "--dest-oci-accept-uncompressed-layers",
-    "--dest-compress-format",
-    "--dest-compress-level",
-    "--dest-force-compress-format",
-    "--dest-precompute-digests",
 ];
 
 /// Commands of the reference that later versions bring.
 const COMMANDS: &[&str] = &[
-    "login",
-    "logout",
     "sync",
     "layers",
     "standalone-sign",

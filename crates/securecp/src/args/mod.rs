@@ -3,15 +3,18 @@
 //! This level only splits and names. What options mean, and which of them exclude each other, is decided by
 //! [`crate::request`], so that every rule stands in one place and its error says what to do.
 
+mod compress;
 mod copy;
 mod delete;
 mod demo;
 mod duration;
+mod generate;
 mod global;
 mod inspect;
 mod later;
 mod list;
 mod list_tags;
+mod login;
 mod manifest_digest;
 mod retry;
 mod secret;
@@ -21,14 +24,17 @@ mod switch;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use copy::{CopyArgs, EffortArgs, SelectionArgs};
+pub(crate) use compress::CompressArgs;
+pub(crate) use copy::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
+pub(crate) use generate::{CompletionArgs, ManArgs};
 pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
 pub(crate) use list::split_list;
 pub(crate) use list_tags::ListTagsArgs;
+pub(crate) use login::{LoginArgs, LogoutArgs};
 pub(crate) use manifest_digest::ManifestDigestArgs;
 pub(crate) use retry::RetryArgs;
 pub(crate) use secret::Secret;
@@ -59,10 +65,18 @@ pub(crate) enum Command {
     ListTags(Box<ListTagsArgs>),
     /// Delete an image
     Delete(Box<DeleteArgs>),
+    /// Store credentials for a registry
+    Login(Box<LoginArgs>),
+    /// Remove the credentials for a registry
+    Logout(LogoutArgs),
     /// Print the digest of a manifest file
     ManifestDigest(ManifestDigestArgs),
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
+    /// Print a script that completes command lines in a shell
+    Completion(CompletionArgs),
+    /// Write manual pages
+    Man(ManArgs),
     /// See it all work: two registries, an image, a policy, on this machine only
     Demo(DemoArgs),
 }

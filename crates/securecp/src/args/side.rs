@@ -38,6 +38,8 @@ pub(crate) struct SideArgs {
     pub(crate) registry_token: Option<Secret>,
     pub(crate) tls_verify: Option<bool>,
     pub(crate) cert_dir: Option<PathBuf>,
+    pub(crate) authfile: Option<PathBuf>,
+    pub(crate) shared_blob_dir: Option<PathBuf>,
 }
 
 macro_rules! side_args {
@@ -80,6 +82,16 @@ macro_rules! side_args {
             #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"))]
             #[arg(value_name = "DIR")]
             cert_dir: Option<PathBuf>,
+
+            /// File with credentials, instead of the usual ones
+            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"))]
+            #[arg(value_name = "FILE")]
+            authfile: Option<PathBuf>,
+
+            /// Directory with the blobs of OCI layouts, instead of the layout's own
+            #[arg(id = concat!($prefix, "shared-blob-dir"), long = concat!($prefix, "shared-blob-dir"))]
+            #[arg(value_name = "DIR")]
+            shared_blob_dir: Option<PathBuf>,
         }
 
         impl From<$name> for SideArgs {
@@ -93,6 +105,8 @@ macro_rules! side_args {
                     registry_token: args.registry_token,
                     tls_verify: args.tls_verify,
                     cert_dir: args.cert_dir,
+                    authfile: args.authfile,
+                    shared_blob_dir: args.shared_blob_dir,
                 }
             }
         }
@@ -101,7 +115,7 @@ macro_rules! side_args {
 
 const NO_ALIAS: [&str; 0] = [];
 
-side_args!(ImageArgs, Prefix::None, "", NO_ALIAS, "Reaching the registry");
+side_args!(ImageArgs, Prefix::None, "", NO_ALIAS, "Reaching the image");
 side_args!(SrcArgs, Prefix::Src, "src-", ["screds"], "Reaching the source");
 side_args!(DestArgs, Prefix::Dest, "dest-", ["dcreds"], "Reaching the destination");
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::args::CopyArgs;
 use crate::connect::Doors;
 use crate::failure::Failure;
+use crate::lookaside::Lookaside;
 use crate::plan_view;
 use crate::policy;
 use crate::progress::ProgressStyle;
@@ -20,7 +21,8 @@ use crate::session::Session;
 
 /// Copies one image.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let request = CopyRequest::new(args, &session.globals)?;
+    let mut request = CopyRequest::new(args, &session.globals)?;
+    request.edits.scope = session.scope.clone();
     if let Some(file) = &request.digestfile {
         check_digestfile(file)?;
     }
@@ -33,9 +35,10 @@ pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failu
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
-    let doors = Doors::new(request.retry);
-    let from = doors.source(&request.source, &request.source_side)?;
-    let to = doors.destination(&request.destination, &request.destination_side)?;
+    let doors = Doors::new(&session.globals, request.retry)?;
+    let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
+    let from = doors.source(&request.source, &request.source_side, &lookaside)?;
+    let to = doors.destination(&request.destination, &request.destination_side, &lookaside)?;
     let report = request.progress.start();
     let edits = Edits { scope: session.scope.clone(), ..request.edits.clone() };
     let gate = Gate::new(&policy::read_key).require_signed(session.globals.require_signed);
@@ -81,7 +84,7 @@ fn result(written: &Written) -> Value {
 }
 
 fn summarise(request: &CopyRequest, written: &Written) {
-    if request.progress == ProgressStyle::WarningsOnly {
+    if matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
         return;
     }
     crate::progress::say(&format!(

@@ -20,14 +20,14 @@ const WORKERS: usize = 16;
 /// Deletes an image.
 pub(crate) fn run(args: DeleteArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = ImageRequest::new(&args.image, args.side, &args.retry)?;
-    let doors = Doors::new(request.retry);
+    let doors = Doors::new(&session.globals, request.retry)?;
     match request.name.transport {
         Transport::Docker => in_registry(&request, &doors, session.scope),
         _ => elsewhere(&request, &doors, session.scope),
     }
 }
 
-fn elsewhere(request: &ImageRequest, doors: &Doors, scope: &Scope) -> Result<(), Failure> {
+fn elsewhere(request: &ImageRequest, doors: &Doors<'_>, scope: &Scope) -> Result<(), Failure> {
     let options = doors.source_options(&request.side);
     let deleted = securecp_transport::delete(&request.name, &options, scope);
     let deleted = deleted.with_context(|| format!("deleting {}", request.name))?;
@@ -36,7 +36,7 @@ fn elsewhere(request: &ImageRequest, doors: &Doors, scope: &Scope) -> Result<(),
 }
 
 /// Finds out the digest, names the other tags that stand for it, and deletes it.
-fn in_registry(request: &ImageRequest, doors: &Doors, scope: &Scope) -> Result<(), Failure> {
+fn in_registry(request: &ImageRequest, doors: &Doors<'_>, scope: &Scope) -> Result<(), Failure> {
     let reference = one_image(&docker_reference(&request.name)?)?;
     let doing = || format!("deleting {}", request.name);
     let client = doors.registries(&request.side).client(reference.repository());

@@ -28,8 +28,8 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// Shows what an image is. The trust policy is not asked: nothing is copied.
 pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = InspectRequest::new(args, session.globals.platform.clone())?;
-    let doors = Doors::new(request.image.retry);
-    let source = doors.source(&request.image.name, &request.image.side)?;
+    let doors = Doors::new(&session.globals, request.image.retry)?;
+    let source = doors.image(&request.image.name, &request.image.side)?;
     let look = Look { request: &request, doors: &doors, source: &*source, session };
     let bytes = look.bytes()?;
     session.write(&bytes)
@@ -37,7 +37,7 @@ pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Fa
 
 struct Look<'a, 'b> {
     request: &'a InspectRequest,
-    doors: &'a Doors,
+    doors: &'a Doors<'a>,
     source: &'a dyn Source,
     session: &'a Session<'b>,
 }

@@ -23,7 +23,7 @@ struct Listing {
 /// Lists the tags of a repository, in the registry's order.
 pub(crate) fn run(args: ListTagsArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = ImageRequest::new(&args.repository, args.side, &args.retry)?;
-    let doors = Doors::new(request.retry);
+    let doors = Doors::new(&session.globals, request.retry)?;
     let listing = match request.name.transport {
         Transport::Docker => of_registry(&request, &doors, session)?,
         Transport::Oci => of_layout(&request, &doors, session)?,
@@ -38,7 +38,7 @@ pub(crate) fn run(args: ListTagsArgs, session: &mut Session<'_>) -> Result<(), F
 
 fn of_registry(
     request: &ImageRequest,
-    doors: &Doors,
+    doors: &Doors<'_>,
     session: &Session<'_>,
 ) -> Result<Listing, Failure> {
     let reference = docker_reference(&request.name)?;
@@ -57,7 +57,7 @@ fn of_registry(
 
 fn of_layout(
     request: &ImageRequest,
-    doors: &Doors,
+    doors: &Doors<'_>,
     session: &Session<'_>,
 ) -> Result<Listing, Failure> {
     let options = doors.source_options(&request.side);

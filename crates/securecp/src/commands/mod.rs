@@ -1,10 +1,14 @@
 //! One file for each command.
 
+mod completion;
 mod copy;
 mod delete;
 mod demo;
 mod inspect;
 mod list_tags;
+mod login;
+mod logout;
+mod man;
 mod manifest_digest;
 mod serve;
 
@@ -19,8 +23,12 @@ pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::Inspect(args) => inspect::run(*args, session),
         Command::ListTags(args) => list_tags::run(*args, session),
         Command::Delete(args) => delete::run(*args, session),
+        Command::Login(args) => login::run(*args, session),
+        Command::Logout(args) => logout::run(&args, session),
         Command::ManifestDigest(args) => manifest_digest::run(&args, session),
         Command::Serve(args) => serve::run(&args, session),
+        Command::Completion(args) => completion::run(&args, session),
+        Command::Man(args) => man::run(&args, session),
         Command::Demo(args) => demo::run(&args, session),
     }
 }

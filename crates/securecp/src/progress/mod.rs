@@ -1,6 +1,7 @@
 //! What people see while an image moves, always on standard error.
 
 mod bars;
+mod json;
 mod lines;
 mod tally;
 
@@ -10,6 +11,7 @@ use securecp_layer::{Event, Report, TaskId};
 use securecp_oci::Escaped;
 
 use bars::Bars;
+use json::Json;
 use lines::Lines;
 
 /// How progress is shown.
@@ -21,16 +23,14 @@ pub(crate) enum ProgressStyle {
     Lines,
     /// Moving bars.
     Bars,
+    /// A JSON object for each thing that happens, and for how far everything is.
+    Json,
 }
 
 impl ProgressStyle {
-    /// Bars need a terminal.
-    pub(crate) fn choose(quiet: bool) -> Self {
-        match quiet {
-            true => Self::WarningsOnly,
-            false if io::stderr().is_terminal() => Self::Bars,
-            false => Self::Lines,
-        }
+    /// Bars unless there is no terminal.
+    pub(crate) fn usual() -> Self {
+        if io::stderr().is_terminal() { Self::Bars } else { Self::Lines }
     }
 
     /// Begins to watch.
@@ -39,6 +39,7 @@ impl ProgressStyle {
             Self::WarningsOnly => Box::new(WarningsOnly),
             Self::Lines => Box::new(Lines::default()),
             Self::Bars => Box::new(Bars::default()),
+            Self::Json => Box::new(Json::default()),
         }
     }
 }

@@ -60,8 +60,9 @@ fn needs_format(option: &str, given: bool) -> Result<(), Failure> {
 
 fn compression(format: &str, args: &CompressArgs) -> Result<Compression, Failure> {
     let level = args.dest_compress_level;
-    let bad_level =
-        |error: securecp_layer::LevelError| Failure::usage(format!("--dest-compress-level: {error}"));
+    let bad_level = |error: securecp_layer::LevelError| {
+        Failure::usage(format!("--dest-compress-level: {error}"))
+    };
     match format {
         "gzip" => {
             let level = level.map(GzipLevel::new).transpose().map_err(bad_level)?;

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
-use securecp_copy::{Edits, Effort, Select};
-use securecp_oci::{ImageName, PlatformWish, Tag, Transport};
+use securecp_copy::{Edits, Effort, IndexMode, Select};
+use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Tag, Transport};
 
+use super::compress::recompression;
 use super::{Globals, Retry, SideRequest, both, image};
-use crate::args::{CopyArgs, EffortArgs, SelectionArgs, split_list};
+use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, split_list};
 use crate::failure::Failure;
 use crate::progress::ProgressStyle;
 
@@ -33,18 +34,20 @@ impl CopyRequest {
         let source = image("source", &args.source)?;
         let destination = image("destination", &args.destination)?;
         let tags = additional_tags(&args.names.additional_tag, &destination)?;
+        let recompression = recompression(&args.compression, &destination)?;
         let output = args.output;
         Ok(Self {
             source,
             destination,
-            source_side: SideRequest::try_from(crate::args::SideArgs::from(args.source_side))?,
-            destination_side: SideRequest::try_from(crate::args::SideArgs::from(
-                args.destination_side,
-            ))?,
+            source_side: SideRequest::sharing(args.source_side, args.authfile.as_ref())?,
+            destination_side: SideRequest::sharing(args.destination_side, args.authfile.as_ref())?,
             select: select(&args.selection, globals.platform.clone())?,
             edits: Edits {
                 preserve_digests: args.changes.preserve_digests,
                 remove_signatures: args.changes.remove_signatures,
+                recompression,
+                format: format(args.changes.format.as_deref())?,
+                precompute_digests: args.compression.dest_precompute_digests,
                 temporary: globals.tmpdir.clone(),
                 ..Edits::default()
             },
@@ -54,21 +57,75 @@ impl CopyRequest {
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
             json: output.json,
-            progress: ProgressStyle::choose(output.quiet),
+            progress: progress(&output)?,
         })
     }
 }
 
 fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
+    if !args.platform.is_empty() {
+        return platforms(args);
+    }
+    if args.index.is_some() {
+        return Err(Failure::usage("--index has no effect without --platform".to_owned()));
+    }
     match (args.all, args.multi_arch.as_deref()) {
         (true, Some(_)) => Err(both("--all", "--multi-arch")),
         (true, None) | (false, Some("all")) => Ok(Select::All),
         (false, None | Some("system")) => Ok(Select::System(platform)),
         (false, Some("index-only")) => Ok(Select::IndexOnly),
-        (false, Some(other)) => Err(Failure::usage(format!(
-            "--multi-arch: expected system, all or index-only, found {:?}",
-            securecp_oci::Escaped::new(other).to_string()
-        ))),
+        (false, Some(other)) => Err(unknown("--multi-arch", "system, all or index-only", other)),
+    }
+}
+
+fn platforms(args: &SelectionArgs) -> Result<Select, Failure> {
+    if args.all || args.multi_arch.is_some() {
+        return Err(both("--platform", if args.all { "--all" } else { "--multi-arch" }));
+    }
+    let index = match args.index.as_deref() {
+        None | Some("sparse") => IndexMode::Sparse,
+        Some("rewrite") => IndexMode::Rewrite,
+        Some(other) => return Err(unknown("--index", "sparse or rewrite", other)),
+    };
+    let wishes = args.platform.iter().map(|text| wish(text)).collect::<Result<_, _>>()?;
+    Ok(Select::Platforms { wishes, index })
+}
+
+fn wish(text: &str) -> Result<PlatformWish, Failure> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (os, architecture, variant) = match parts[..] {
+        [os, architecture] => (os, architecture, None),
+        [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
+        _ => return Err(unknown("--platform", "OS/ARCH or OS/ARCH/VARIANT", text)),
+    };
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(unknown("--platform", "OS/ARCH or OS/ARCH/VARIANT", text));
+    }
+    Ok(PlatformWish { os: os.to_owned(), architecture: architecture.to_owned(), variant })
+}
+
+fn format(given: Option<&str>) -> Result<Option<ManifestFormat>, Failure> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|e: securecp_oci::ConvertError| Failure::usage(format!("--format: {e}")))
+    };
+    given.map(parse).transpose()
+}
+
+fn unknown(option: &str, expected: &str, found: &str) -> Failure {
+    let found = securecp_oci::Escaped::new(found);
+    Failure::usage(format!("{option}: expected {expected}, found \"{found}\""))
+}
+
+fn progress(args: &OutputArgs) -> Result<ProgressStyle, Failure> {
+    match (args.quiet, args.progress) {
+        (true, None | Some(ProgressArg::None)) => Ok(ProgressStyle::WarningsOnly),
+        (true, Some(_)) => Err(both("--quiet", "--progress")),
+        (false, None | Some(ProgressArg::Auto)) => Ok(ProgressStyle::usual()),
+        (false, Some(ProgressArg::Bars)) => Ok(ProgressStyle::Bars),
+        (false, Some(ProgressArg::Lines)) => Ok(ProgressStyle::Lines),
+        (false, Some(ProgressArg::Json)) => Ok(ProgressStyle::Json),
+        (false, Some(ProgressArg::None)) => Ok(ProgressStyle::WarningsOnly),
     }
 }
 
@@ -144,6 +201,34 @@ mod tests {
         for bad in [&["--all", "--multi-arch=all"][..], &["--multi-arch=some"]] {
             assert_eq!(select(bad).unwrap_err().exit(), Exit::Usage);
         }
+    }
+
+    #[test]
+    fn reads_platforms_and_formats() {
+        let select =
+            |options: &[&str]| request(&[options, &["dir:a", "dir:b"]].concat()).map(|r| r.select);
+        let Ok(Select::Platforms { wishes, index }) =
+            select(&["--platform", "linux/arm/v7", "--platform=linux/amd64", "--index=rewrite"])
+        else {
+            panic!("expected platforms")
+        };
+        assert_eq!(index, IndexMode::Rewrite);
+        assert_eq!(wishes[0].to_string(), "linux/arm/v7");
+        assert_eq!(wishes[1].variant, None);
+        for bad in [
+            &["--platform=linux"][..],
+            &["--platform=linux/"],
+            &["--platform=a/b/c/d"],
+            &["--platform=linux/amd64", "--all"],
+            &["--platform=linux/amd64", "--index=some"],
+            &["--index=sparse"],
+            &["--format=v2s1"],
+            &["--format=docker"],
+        ] {
+            assert_eq!(select(bad).unwrap_err().exit(), Exit::Usage, "{bad:?}");
+        }
+        let edits = request(&["-f", "v2s2", "dir:a", "dir:b"]).unwrap().edits;
+        assert_eq!(edits.format, Some(ManifestFormat::Docker));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::args::GlobalArgs;
 use crate::failure::Failure;
 
 /// What holds for every command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Globals {
     pub(crate) policy: PolicyChoice,
     pub(crate) require_signed: bool,
@@ -18,6 +18,10 @@ pub(crate) struct Globals {
     /// `None` means no limit.
     pub(crate) time_limit: Option<Duration>,
     pub(crate) tmpdir: PathBuf,
+    /// Where registries.d is, if not in the usual places.
+    pub(crate) registries_d: Option<PathBuf>,
+    pub(crate) tls_details: Option<PathBuf>,
+    pub(crate) user_agent_prefix: Option<String>,
 }
 
 /// Where the trust policy comes from.
@@ -43,6 +47,9 @@ impl TryFrom<GlobalArgs> for Globals {
             require_signed: args.require_signed,
             platform: platform(&args, host_platform()),
             time_limit: args.command_timeout.filter(|limit| !limit.is_zero()),
+            registries_d: args.registries_d,
+            tls_details: args.tls_details,
+            user_agent_prefix: args.user_agent_prefix,
             tmpdir: args.tmpdir.unwrap_or_else(|| PathBuf::from("/var/tmp")),
         })
     }

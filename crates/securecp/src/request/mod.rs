@@ -1,5 +1,6 @@
 //! From words to checked requests: every rule about which options exclude or need each other stands here.
 
+mod compress;
 mod copy;
 mod globals;
 mod image;
@@ -17,6 +18,6 @@ pub(crate) use side::{Login, SideRequest};
 use crate::failure::Failure;
 
 /// Both of two options were given that exclude each other.
-fn both(first: &str, second: &str) -> Failure {
+pub(crate) fn both(first: &str, second: &str) -> Failure {
     Failure::usage(format!("{first} and {second} exclude each other"))
 }

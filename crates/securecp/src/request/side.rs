@@ -12,6 +12,8 @@ pub(crate) struct SideRequest {
     pub(crate) registry_token: Option<Secret>,
     pub(crate) tls_verify: Option<bool>,
     pub(crate) cert_dir: Option<PathBuf>,
+    pub(crate) authfile: Option<PathBuf>,
+    pub(crate) shared_blob_dir: Option<PathBuf>,
 }
 
 /// Who we are to a registry.
@@ -25,6 +27,17 @@ pub(crate) enum Login {
     User { name: String, password: Secret },
 }
 
+impl SideRequest {
+    /// The side as given, with a file of credentials that both sides share unless it has one of its own.
+    pub(crate) fn sharing(
+        args: impl Into<SideArgs>,
+        authfile: Option<&PathBuf>,
+    ) -> Result<Self, Failure> {
+        let side = Self::try_from(args.into())?;
+        Ok(Self { authfile: side.authfile.or_else(|| authfile.cloned()), ..side })
+    }
+}
+
 impl TryFrom<SideArgs> for SideRequest {
     type Error = Failure;
 
@@ -34,6 +47,8 @@ impl TryFrom<SideArgs> for SideRequest {
             registry_token: args.registry_token,
             tls_verify: args.tls_verify,
             cert_dir: args.cert_dir,
+            authfile: args.authfile,
+            shared_blob_dir: args.shared_blob_dir,
         })
     }
 }
@@ -88,6 +103,8 @@ mod tests {
             registry_token: None,
             tls_verify: None,
             cert_dir: None,
+            authfile: None,
+            shared_blob_dir: None,
         }
     }
 

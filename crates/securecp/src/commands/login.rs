@@ -1,0 +1,104 @@
+//! `securecp login`
+
+use std::io::{self, Read};
+
+use anyhow::Context;
+use securecp_registry::{AuthStore, Credentials, Environment, Key, Registries, Secret};
+
+use crate::args::{LoginArgs, Secret as GivenSecret};
+use crate::connect::Doors;
+use crate::failure::Failure;
+use crate::prompt;
+use crate::request::{Login, Retry, SideRequest, both};
+use crate::session::Session;
+
+/// Longest password that is read from standard input, in bytes.
+const PASSWORD_LIMIT: u64 = 64 << 10;
+
+/// Tries credentials and stores them.
+pub(crate) fn run(args: LoginArgs, session: &mut Session<'_>) -> Result<(), Failure> {
+    check(&args)?;
+    let key = parse_key(&args.registry)?;
+    let environment = Environment::default();
+    let (authfile, compatible) = (&args.files.authfile, &args.files.compat_auth_file);
+    let store = AuthStore::choose(authfile.as_deref(), compatible.as_deref(), &environment)?;
+    let stored = store.find(&key, session.scope)?;
+    if args.get_login {
+        return match stored {
+            Some(found) => session.write(format!("{}\n", found.user()).as_bytes()),
+            None => Err(Failure::new(format!("not logged into {}", key.as_str()))),
+        };
+    }
+    let globals = session.globals.clone();
+    let doors = Doors::new(&globals, Retry { times: None, delay: None })?;
+    let given = args.username.is_some() || args.password.is_some();
+    if let Some(found) = stored.filter(|_| !given) {
+        session.say(&format!("Authenticating with existing credentials for {}", key.as_str()))?;
+        let registries = registries(&args, &doors, found);
+        if registries.check_login(&key, session.scope).is_ok() {
+            let registry = key.as_str();
+            return session
+                .say(&format!("Existing credentials are valid. Already logged in to {registry}"));
+        }
+    }
+    let user = args.username.clone().map_or_else(|| prompt::line("Username: "), Ok)?;
+    let password = password(&args)?;
+    let credentials = Credentials::Password { user: user.clone(), password: password.clone() };
+    let tried = registries(&args, &doors, credentials).check_login(&key, session.scope);
+    tried.with_context(|| format!("logging into {:?}", key.as_str()))?;
+    store.store(&key, &user, &password, session.scope)?;
+    if args.verbose {
+        session.say(&format!("Used:  {}", store.path().display()))?;
+    }
+    session.say("Login Succeeded!")
+}
+
+fn check(args: &LoginArgs) -> Result<(), Failure> {
+    if args.password_stdin && args.password.is_some() {
+        return Err(both("--password-stdin", "--password"));
+    }
+    if args.password_stdin && args.username.is_none() {
+        return Err(Failure::usage("--password-stdin needs --username as well"));
+    }
+    Ok(())
+}
+
+/// Reads the name of a registry or namespace.
+pub(super) fn parse_key(text: &str) -> Result<Key, Failure> {
+    Key::parse(text).ok_or_else(|| {
+        let shown = securecp_oci::Escaped::new(text).to_string();
+        Failure::usage(format!("{shown:?} is not a registry, expected HOST[:PORT][/PATH]"))
+    })
+}
+
+fn password(args: &LoginArgs) -> Result<Secret, Failure> {
+    if let Some(password) = &args.password {
+        return Ok(Secret::new(password.expose().to_owned()));
+    }
+    if !args.password_stdin {
+        return prompt::secret("Password: ");
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().take(PASSWORD_LIMIT).read_to_string(&mut text);
+    read.context("reading the password from standard input")?;
+    let bare = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::new(bare.strip_suffix('\r').unwrap_or(bare).to_owned()))
+}
+
+/// The registries as somebody with these credentials meets them.
+fn registries(args: &LoginArgs, doors: &Doors<'_>, credentials: Credentials) -> Registries {
+    let login = match credentials {
+        Credentials::Password { user, password } => {
+            Login::User { name: user, password: GivenSecret::new(password.expose()) }
+        }
+        Credentials::Identity { .. } => Login::Stored,
+    };
+    doors.registries(&SideRequest {
+        login,
+        registry_token: None,
+        tls_verify: args.tls_verify,
+        cert_dir: args.cert_dir.clone(),
+        authfile: args.files.authfile.clone(),
+        shared_blob_dir: None,
+    })
+}
