@@ -14,6 +14,7 @@
 
 pub mod auth;
 mod bent;
+mod bent_source;
 mod docker_registry;
 mod embedded;
 mod error;
@@ -24,11 +25,14 @@ mod place;
 pub mod proxy;
 pub mod simulate;
 pub mod tls;
+mod watched;
 
 pub use bent::{Bend, Bent, LayerChunks};
+pub use bent_source::BentSource;
 pub use docker_registry::{DockerRegistry, DockerRegistrySettings};
 pub use embedded::Registry;
 pub use error::{Result, TestkitError};
 pub use fixture::{Fixture, Manifest};
 pub use layer::{Blob, Content, Layer, Noise};
 pub use place::tamper;
+pub use watched::{Effect, WatchedDestination};
