@@ -18,9 +18,11 @@ impl Registry {
         let wanted = digest.clone();
         let (file, size) = self.blocking(move |store| store.blob(&name, &wanted)).await??;
         let tag = format!("\"{digest}\"");
-        let range = call
-            .header(header::RANGE)
-            .filter(|_| call.header(header::IF_RANGE).is_none_or(|condition| condition == tag));
+        // Ranges are defined for GET alone (RFC 9110, 14.2).
+        let range = call.header(header::RANGE).filter(|_| {
+            let unchanged = call.header(header::IF_RANGE).is_none_or(|wanted| wanted == tag);
+            unchanged && !call.is_head()
+        });
         let mut response = match range.map_or(Wanted::Whole, |range| Wanted::parse(range, size)) {
             Wanted::Outside => return Err(Refusal::RangeOutside(size)),
             Wanted::Whole => with_body(&call, StatusCode::OK, Some((file, 0..size)), size),

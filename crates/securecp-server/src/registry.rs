@@ -19,6 +19,9 @@ use crate::uploads::Uploads;
 
 pub(crate) const DOCKER_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// What old Docker clients look for in the answer to a ping.
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
 /// The registry behind the listener.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -60,7 +63,8 @@ impl Registry {
         let tally = self.log.begin(request.method(), request.uri());
         let (parts, body) = request.into_parts();
         let body = Counted::received(body, tally.clone());
-        let response = self.dispatch(parts, body).await.unwrap_or_else(Refusal::into_response);
+        let mut response = self.dispatch(parts, body).await.unwrap_or_else(Refusal::into_response);
+        set(&mut response, API_VERSION, "registry/2.0");
         tally.answer(response.status());
         response.map(|body| Counted::sent(body, tally))
     }

@@ -1,6 +1,5 @@
-use std::fs;
-use std::io;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -13,6 +12,10 @@ use super::{Kind, Page, SMALL_FILE, Store, damaged, keyed, present, read_small};
 use crate::name::{Name, Target};
 use crate::refusal::Refusal;
 
+/// Largest stored manifest that is served. What was pushed is smaller; a larger one was put there by other means, and a
+/// client has to cope with it.
+const READ_LIMIT: u64 = 16 << 20;
+
 /// A manifest as stored.
 #[derive(Debug)]
 pub(crate) struct Stored {
@@ -24,7 +27,12 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn read(&self) -> io::Result<Bytes> {
-        fs::read(&self.path).map(Bytes::from)
+        if self.size > READ_LIMIT {
+            return Err(damaged("stored manifest is larger than any that was accepted"));
+        }
+        let mut bytes = Vec::new();
+        File::open(&self.path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 }
 
