@@ -11,6 +11,12 @@ pub(crate) trait Files: Send + Sync {
     /// Where they are, for messages.
     fn place(&self) -> &Path;
 
+    /// Does what has to be done once before anything is opened, and may take long.
+    fn prepare(&self, scope: &Scope) -> Result<(), TransportError> {
+        scope.check()?;
+        Ok(())
+    }
+
     /// Opens `name` (relative, with `/`); `None` is a definite "it does not exist".
     fn open(&self, name: &str) -> Result<Option<Opened>, TransportError>;
 }

@@ -107,7 +107,7 @@ impl Folder {
     /// Writes a file whole: it appears, or replaces another, only when all bytes are on the disk.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TransportError> {
         let mut staged = Staged::create(self)?;
-        staged.write(bytes)?;
+        staged.append(bytes)?;
         staged.publish(self, name)
     }
 

@@ -10,9 +10,11 @@
 //!
 //! Start at [`open_source`] and [`open_destination`].
 
+mod archive;
 mod destination;
 mod dir;
 mod docker;
+mod docker_archive;
 mod error;
 mod files;
 mod folder;
@@ -20,8 +22,11 @@ mod list;
 mod oci;
 mod open;
 mod path;
+mod position;
+mod range;
 mod source;
 mod staged;
+mod tar;
 
 pub use destination::{Accepts, BlobPut, Destination, Place, Writing};
 pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage};

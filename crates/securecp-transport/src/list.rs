@@ -1,7 +1,7 @@
 use securecp_layer::Scope;
 use securecp_oci::{Descriptor, Digest, ImageName, Transport};
 
-use crate::{SourceOptions, TransportError, oci};
+use crate::{SourceOptions, TransportError, docker_archive, oci};
 
 /// One image of a place that holds many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,14 @@ pub struct Deleted {
 /// The place cannot be read, or is of a transport that holds one image or cannot list.
 pub fn list(
     name: &ImageName,
-    _: &SourceOptions,
+    options: &SourceOptions,
     scope: &Scope,
 ) -> Result<Vec<ListedImage>, TransportError> {
     scope.check()?;
     match name.transport {
-        Transport::Oci => oci::list(name),
+        Transport::Oci => oci::list(&oci::layout(name)?),
+        Transport::OciArchive => oci::list(&oci::archived_layout(name, options, scope)?),
+        Transport::DockerArchive => docker_archive::list(name, options, scope),
         _ => Err(unsupported(name, "images cannot be listed there")),
     }
 }

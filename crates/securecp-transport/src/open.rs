@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use securecp_oci::{ImageName, Transport};
+use securecp_oci::{ImageName, Reference, Transport};
 use securecp_registry::Registries;
 
 use crate::dir::{DirDestination, DirSource};
 use crate::docker::{DockerDestination, DockerSource, SignatureStorage};
-use crate::oci::{OciDestination, OciSource};
+use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
+use crate::oci::{OciArchiveDestination, OciDestination, OciSource};
 use crate::{Destination, Source, TransportError};
 
 /// What a source may need to know besides its name.
@@ -17,6 +18,8 @@ pub struct SourceOptions {
     pub registries: Registries,
     /// Where the signatures of a registry's image live; without it none are looked up or stored.
     pub signatures: Option<SignatureStorage>,
+    /// The folder for temporary files, such as an archive that has to be uncompressed; the system's if there is none.
+    pub tmpdir: Option<PathBuf>,
 }
 
 /// What a destination may need to know besides its name.
@@ -28,6 +31,10 @@ pub struct DestinationOptions {
     pub registries: Registries,
     /// Where the signatures of a registry's image live; without it none are looked up or stored.
     pub signatures: Option<SignatureStorage>,
+    /// The folder for temporary files; that of the archive, or the system's, if there is none.
+    pub tmpdir: Option<PathBuf>,
+    /// More names for the image in a `docker-archive:`, each with a tag.
+    pub additional_references: Vec<Reference>,
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.
@@ -42,9 +49,9 @@ pub fn open_source(
         Transport::Docker => Ok(Box::new(DockerSource::open(name, options)?)),
         Transport::Oci => Ok(Box::new(OciSource::open(name, options)?)),
         Transport::Dir => Ok(Box::new(DirSource::open(name)?)),
-        Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
-            Err(not_supported(name))
-        }
+        Transport::OciArchive => Ok(Box::new(OciSource::open_archive(name, options)?)),
+        Transport::DockerArchive => Ok(Box::new(DockerArchiveSource::open(name, options)?)),
+        Transport::DockerDaemon => Err(not_supported(name)),
     }
 }
 
@@ -60,9 +67,9 @@ pub fn open_destination(
         Transport::Docker => Ok(Box::new(DockerDestination::new(name, options)?)),
         Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
         Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
-        Transport::OciArchive | Transport::DockerArchive | Transport::DockerDaemon => {
-            Err(not_supported(name))
-        }
+        Transport::OciArchive => Ok(Box::new(OciArchiveDestination::new(name, options)?)),
+        Transport::DockerArchive => Ok(Box::new(DockerArchiveDestination::new(name, options)?)),
+        Transport::DockerDaemon => Err(not_supported(name)),
     }
 }
 

@@ -1,6 +1,7 @@
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,8 @@ pub(crate) const STAGING_PREFIX: &str = ".securecp-";
 pub(crate) struct Staged {
     file: Kind,
     folder: PathBuf,
+    /// The mode that it gets in the end; `None` leaves what the umask has made of it.
+    mode: Option<Mode>,
 }
 
 enum Kind {
@@ -29,31 +32,45 @@ enum Kind {
 }
 
 impl Staged {
-    /// An empty file on the file system of `folder`.
+    /// An empty file on the file system of `folder`, in the end of the mode that the reference gives to every file of
+    /// a layout or folder, whatever the umask.
     pub(crate) fn create(folder: &Folder) -> Result<Self, TransportError> {
-        let file = match open_unnamed(folder) {
+        Self::open(folder, Mode::RUSR | Mode::WUSR, Some(Mode::from_raw_mode(0o644)))
+    }
+
+    /// An empty file that is to stand by itself: of the mode of the one it replaces, or as any new file.
+    pub(crate) fn create_alone(
+        folder: &Folder,
+        replaced: Option<Mode>,
+    ) -> Result<Self, TransportError> {
+        Self::open(folder, Mode::from_raw_mode(0o666), replaced)
+    }
+
+    fn open(folder: &Folder, first: Mode, mode: Option<Mode>) -> Result<Self, TransportError> {
+        let file = match open_unnamed(folder, first) {
             Ok(file) => Kind::Unnamed(file),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
-                Kind::Named(open_named(folder.path())?)
+                Kind::Named(open_named(folder.path(), first)?)
             }
             Err(errno) => return Err(folder.error("creating a file in", "", errno)),
         };
-        Ok(Self { file, folder: folder.path().to_owned() })
+        Ok(Self { file, folder: folder.path().to_owned(), mode })
     }
 
     /// Whether files in the folder at `path` can be written without a name. Leaves nothing there.
     pub(crate) fn is_unnamed_in(path: &Path) -> bool {
-        Folder::open(path).is_ok_and(|folder| open_unnamed(&folder).is_ok())
+        Folder::open(path).is_ok_and(|folder| open_unnamed(&folder, Mode::RUSR).is_ok())
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
         let written = self.file_mut().write_all(bytes);
         written.map_err(|source| self.error("writing a file in", source))
     }
 
     /// Makes the file readable, puts it on the disk and gives it its name, replacing what had that name.
     pub(crate) fn publish(mut self, target: &Folder, name: &str) -> Result<(), TransportError> {
-        let synced = prepare(self.file_mut());
+        let mode = self.mode;
+        let synced = prepare(self.file_mut(), mode);
         synced.map_err(|source| self.error("writing a file in", source))?;
         match self.file {
             Kind::Unnamed(file) => link(&file, target, name),
@@ -81,6 +98,16 @@ impl Staged {
     }
 }
 
+impl Write for Staged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file_mut().flush()
+    }
+}
+
 /// Reads a chain to its end into `staged` and says what it was; the bytes are then as the chain promised.
 pub(crate) fn fill(
     staged: &mut Staged,
@@ -92,7 +119,7 @@ pub(crate) fn fill(
     let mut size = 0;
     while let Some(chunk) = layer.next()? {
         scope.check()?;
-        staged.write(&chunk)?;
+        staged.append(&chunk)?;
         size += chunk.len() as u64;
     }
     let found = layer.finish()?;
@@ -101,7 +128,7 @@ pub(crate) fn fill(
 }
 
 /// A chain that says something else than was announced, or than was written, is broken.
-fn check_promise(
+pub(crate) fn check_promise(
     known: Option<&Descriptor>,
     found: &Descriptor,
     size: u64,
@@ -118,18 +145,20 @@ fn check_promise(
     }
 }
 
-fn open_unnamed(folder: &Folder) -> Result<File, Errno> {
+fn open_unnamed(folder: &Folder, mode: Mode) -> Result<File, Errno> {
     // Without /proc an unnamed file could not be given a name afterwards.
     if !Path::new("/proc/self/fd").exists() {
         return Err(Errno::OPNOTSUPP);
     }
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
     rustix::fs::openat(folder.fd(), ".", flags, mode).map(File::from)
 }
 
-fn open_named(folder: &Path) -> Result<NamedTempFile, TransportError> {
-    let file = tempfile::Builder::new().prefix(STAGING_PREFIX).tempfile_in(folder);
+fn open_named(folder: &Path, mode: Mode) -> Result<NamedTempFile, TransportError> {
+    let file = tempfile::Builder::new()
+        .prefix(STAGING_PREFIX)
+        .permissions(Permissions::from_mode(mode.as_raw_mode()))
+        .tempfile_in(folder);
     file.map_err(|source| TransportError::Io {
         operation: "creating a file in",
         path: folder.to_owned(),
@@ -137,9 +166,10 @@ fn open_named(folder: &Path) -> Result<NamedTempFile, TransportError> {
     })
 }
 
-/// The mode that the reference gives to every file it writes, whatever the umask.
-fn prepare(file: &File) -> io::Result<()> {
-    rustix::fs::fchmod(file, Mode::from_raw_mode(0o644))?;
+fn prepare(file: &File, mode: Option<Mode>) -> io::Result<()> {
+    if let Some(mode) = mode {
+        rustix::fs::fchmod(file, mode)?;
+    }
     file.sync_all()
 }
 

@@ -1,5 +1,6 @@
 //! `oci:PATH[:REF|:@N]`, the OCI image layout: many images in one folder, blobs shared.
 
+mod archive;
 mod delete;
 mod destination;
 mod index;
@@ -10,9 +11,29 @@ mod name;
 mod source;
 mod writing;
 
+pub(crate) use archive::OciArchiveDestination;
 pub(crate) use delete::delete;
 pub(crate) use destination::OciDestination;
 pub(crate) use index::LayoutIndex;
-pub(crate) use list::list;
+pub(crate) use list::{archived_layout, layout, list};
 pub(crate) use name::{LayoutName, Selection};
 pub(crate) use source::OciSource;
+
+use securecp_layer::Scope;
+use securecp_oci::Signature;
+
+use crate::TransportError;
+
+/// A layout has no place for signatures; none at all are no problem.
+fn refuse_signatures(
+    name: String,
+    signatures: &[Signature],
+    scope: &Scope,
+) -> Result<(), TransportError> {
+    scope.check()?;
+    if signatures.is_empty() {
+        return Ok(());
+    }
+    let problem = "Pushing signatures for OCI images is not supported".to_owned();
+    Err(TransportError::Unsupported { name, problem })
+}

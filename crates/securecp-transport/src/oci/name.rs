@@ -2,6 +2,7 @@ use securecp_oci::ImageName;
 
 use crate::TransportError;
 use crate::path::name_error;
+use crate::position::parse_position;
 
 /// Which image of a layout a name means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +54,6 @@ impl LayoutName {
 
 const REF_GRAMMAR: &str = "what follows the path is not a reference name: expected letters and digits, single \
                            separators -._:@+ or -- between them, parts joined by /";
-
-pub(crate) fn parse_position(name: &ImageName, text: &str) -> Result<usize, TransportError> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let position = text.parse().ok().filter(|_| digits);
-    position.ok_or_else(|| name_error(name, "expected a position after @, counted from 0"))
-}
 
 /// `component("/"component)*`, a component being runs of letters and digits joined by one of `-._:@+` or by `--`.
 fn is_ref_name(text: &str) -> bool {

@@ -5,6 +5,7 @@ use securecp_oci::{Descriptor, ImageIdentity, ImageName, RawManifest, Repository
 
 use super::layout::{BLOBS, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
+use crate::archive::Container;
 use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
@@ -27,14 +28,35 @@ impl OciSource {
         let LayoutName { path, selection } = LayoutName::parse(name)?;
         let path = Resolved::new(name, &path)?;
         let shared_blobs = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
-        Ok(Self {
+        let layout = Box::new(path.folder(name)?);
+        Ok(Self { shared_blobs, ..Self::new(name, selection, &path, layout) })
+    }
+
+    /// Takes the layout in an archive; everything is read later.
+    pub(crate) fn open_archive(
+        name: &ImageName,
+        options: &SourceOptions,
+    ) -> Result<Self, TransportError> {
+        let LayoutName { path, selection } = LayoutName::parse(name)?;
+        let path = Resolved::new(name, &path)?;
+        let layout = Box::new(Container::new(path.as_path(), options.tmpdir.as_deref()));
+        Ok(Self::new(name, selection, &path, layout))
+    }
+
+    fn new(
+        name: &ImageName,
+        selection: Selection,
+        path: &Resolved,
+        layout: Box<dyn Files>,
+    ) -> Self {
+        Self {
             name: name.to_string(),
             identity: path.identity(name.transport),
             selection,
-            layout: Box::new(path.folder(name)?),
-            shared_blobs,
+            layout,
+            shared_blobs: None,
             root: OnceLock::new(),
-        })
+        }
     }
 
     fn blobs(&self, digest: &securecp_oci::Digest) -> (&dyn Files, String) {
@@ -105,7 +127,7 @@ impl Source for OciSource {
     }
 
     fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
-        scope.check()?;
+        self.layout.prepare(scope)?;
         if let Some(root) = self.root.get() {
             return Ok(root.clone());
         }
@@ -118,7 +140,7 @@ impl Source for OciSource {
         descriptor: &Descriptor,
         scope: &Scope,
     ) -> Result<RawManifest, TransportError> {
-        scope.check()?;
+        self.layout.prepare(scope)?;
         self.read_manifest(descriptor)
     }
 
@@ -127,6 +149,7 @@ impl Source for OciSource {
         descriptor: &Descriptor,
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError> {
+        self.layout.prepare(scope)?;
         let (files, name) = self.blobs(&descriptor.digest);
         files::open_blob(files, &name, descriptor, scope)
     }

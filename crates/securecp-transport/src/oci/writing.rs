@@ -193,14 +193,7 @@ impl Writing for OciWriting<'_> {
         signatures: &[Signature],
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        scope.check()?;
-        if signatures.is_empty() {
-            return Ok(());
-        }
-        Err(TransportError::Unsupported {
-            name: self.place.name(),
-            problem: "Pushing signatures for OCI images is not supported".to_owned(),
-        })
+        super::refuse_signatures(self.place.name(), signatures, scope)
     }
 
     fn read_back(

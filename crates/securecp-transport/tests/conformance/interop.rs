@@ -12,11 +12,11 @@ use securecp_oci::{MediaType, Signature};
 use securecp_transport::Place;
 use serde_json::Value;
 
-fn testdata(name: &str) -> PathBuf {
+pub(crate) fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(name)
 }
 
-fn skopeo(arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn skopeo(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
     let output = output.expect("skopeo has to be installed for this test");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -157,7 +157,7 @@ fn writes_a_folder_as_skopeo_does() {
 }
 
 #[test]
-fn skopeo_reads_what_is_written_here() {
+pub(crate) fn skopeo_reads_what_is_written_here() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name).display().to_string();
     let (one, two) = (crate::suite::sample::image("one"), crate::suite::sample::image("two"));

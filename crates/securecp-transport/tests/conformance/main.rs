@@ -1,6 +1,7 @@
 //! The one conformance suite, run against every transport, and what is particular to each.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod archive;
 mod dir;
 mod interop;
 mod oci;
@@ -42,6 +43,22 @@ impl OnDisk {
         fs::create_dir(&shared).unwrap();
         found.shared = Some(shared);
         found
+    }
+
+    fn oci_archive() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        Self { place, transport: "oci-archive", suffix: ":v1", keeps_blobs: false, shared: None }
+    }
+
+    fn docker_archive() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        Self {
+            place,
+            transport: "docker-archive",
+            suffix: ":x:v1",
+            keeps_blobs: false,
+            shared: None,
+        }
     }
 
     fn in_existing_folder(self) -> Self {
@@ -93,6 +110,10 @@ impl Fixture for OnDisk {
         true
     }
 
+    fn keeps_manifests(&self) -> bool {
+        self.transport != "docker-archive"
+    }
+
     fn keeps_blobs(&self) -> bool {
         self.keeps_blobs
     }
@@ -123,4 +144,17 @@ conformance!(
     reads_back_an_index_with_its_children,
     replaces_an_image,
     says_not_found_for_what_is_missing
+);
+conformance!(oci_archive_place, crate::OnDisk::oci_archive());
+conformance!(
+    docker_archive_place,
+    crate::OnDisk::docker_archive(),
+    reads_back_what_was_copied_in,
+    says_not_found_for_what_is_missing,
+    leaves_nothing_when_dropped,
+    looking_has_no_effect,
+    refuses_bytes_that_are_not_as_promised,
+    refuses_to_commit_what_is_not_there,
+    ends_with_its_scope,
+    says_that_it_cannot_write
 );

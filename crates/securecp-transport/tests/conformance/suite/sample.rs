@@ -21,14 +21,14 @@ fn raw(value: &Value) -> RawManifest {
 
 /// An image whose bytes depend on `seed`; the second layer has several chunks.
 pub(crate) fn image(seed: &str) -> Sample {
-    let config = Bytes::from(
-        json!({"architecture":"amd64","os":"linux","seed":seed,
-            "rootfs":{"type":"layers","diff_ids":[]}})
-        .to_string(),
-    );
     let small = Bytes::from(format!("layer one of {seed}"));
     let large =
         Bytes::from(seed.as_bytes().iter().copied().cycle().take(700_001).collect::<Vec<_>>());
+    // The layers are not compressed, so their diffIDs are their digests.
+    let diff_ids = [&small, &large].map(|l| Digest::of(Algorithm::Sha256, l).to_string());
+    let config = json!({"architecture":"amd64","os":"linux","seed":seed,
+        "rootfs":{"type":"layers","diff_ids":diff_ids}});
+    let config = Bytes::from(config.to_string());
     let blobs = vec![
         (descriptor(MediaType::OCI_CONFIG, &config), config),
         (descriptor(MediaType::OCI_LAYER, &small), small),

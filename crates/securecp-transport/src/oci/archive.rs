@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use securecp_layer::{Layer, Once, Scope};
+use securecp_oci::{
+    Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Signature, Tag,
+};
+
+use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
+use super::{LayoutIndex, LayoutName, Selection};
+use crate::archive::{Container, Output, Pool, Present, Slot};
+use crate::staged::check_promise;
+use crate::tar::Content;
+use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
+
+/// An OCI layout in a tar file, to be written anew.
+#[derive(Debug)]
+pub(crate) struct OciArchiveDestination {
+    name: String,
+    output: Output,
+    image: Option<String>,
+    temporary: Option<PathBuf>,
+}
+
+impl OciArchiveDestination {
+    /// Takes the name; the place is looked at later.
+    pub(crate) fn new(
+        name: &ImageName,
+        options: &DestinationOptions,
+    ) -> Result<Self, TransportError> {
+        let (path, image) = LayoutName::parse_destination(name)?;
+        let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
+        Ok(Self { name: name.to_string(), output, image, temporary })
+    }
+
+    /// The layout that is there now. A file that is no such archive is somebody else's and stays.
+    fn present(&self, scope: &Scope) -> Result<Option<Container>, TransportError> {
+        if !matches!(self.output.check()?, Present::File(_)) {
+            return Ok(None);
+        }
+        let found = Container::new(self.output.path(), self.temporary.as_deref());
+        found.index(scope)?;
+        match check_layout(&found)? {
+            true => Ok(Some(found)),
+            false => {
+                Err(self.output.refused("expected an OCI archive to replace, found another file"))
+            }
+        }
+    }
+}
+
+impl Destination for OciArchiveDestination {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn reference(&self) -> Option<&Reference> {
+        None
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts {
+            manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
+            indexes: true,
+            simple_signatures: false,
+            sigstore_signatures: false,
+            keeps_urls: true,
+            parallel: false,
+            private_staging: true,
+        }
+    }
+
+    fn check(&self, scope: &Scope) -> Result<(), TransportError> {
+        scope.check()?;
+        self.present(scope).map(|_| ())
+    }
+
+    fn has_blob(&self, _: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
+        scope.check()?;
+        Ok(false)
+    }
+
+    fn has_manifest(&self, _: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {
+        scope.check()?;
+        Ok(false)
+    }
+
+    fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
+        scope.check()?;
+        let Some(layout) = self.present(scope)? else { return Ok(None) };
+        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
+        let wanted = tag.map(Tag::as_str).or(self.image.as_deref());
+        let selection = wanted.map_or(Selection::Only, |name| Selection::Named(name.to_owned()));
+        Ok(index.select(&selection, &layout).ok().map(|entry| entry.digest.clone()))
+    }
+
+    fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
+        self.check(scope)?;
+        let pool = Pool::create(&self.output.waiting_folder(self.temporary.as_deref()))?;
+        Ok(Box::new(ArchiveWriting { place: self, pool, blobs: Mutex::default() }))
+    }
+}
+
+/// The blobs so far; the archive itself is written at the end.
+struct ArchiveWriting<'a> {
+    place: &'a OciArchiveDestination,
+    pool: Pool,
+    /// By their names below `blobs`, sorted as they will be written.
+    blobs: Mutex<BTreeMap<String, Slot>>,
+}
+
+impl ArchiveWriting<'_> {
+    fn blobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self, root: &RawManifest, tags: &[Tag]) -> Result<LayoutIndex, TransportError> {
+        let (descriptor, path) = (root.descriptor(), self.place.output.path());
+        let index = LayoutIndex::empty(path)?;
+        let index = index.with(&descriptor, self.place.image.as_deref(), path)?;
+        tags.iter().try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), path))
+    }
+}
+
+impl Writing for ArchiveWriting<'_> {
+    fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        scope.check()?;
+        let (found, slot) = self.pool.put((blob.open)()?, scope)?;
+        check_promise(blob.known, &found, slot.size)?;
+        self.blobs().insert(blob_name(&found.digest), slot);
+        Ok(found)
+    }
+
+    fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        scope.check()?;
+        let layer = Layer::verified(manifest.descriptor(), Once::new(manifest.bytes().clone()));
+        let (found, slot) = self.pool.put(layer, scope)?;
+        self.blobs().insert(blob_name(&found.digest), slot);
+        Ok(())
+    }
+
+    fn put_signatures(
+        &self,
+        _: &RawManifest,
+        _: Place,
+        signatures: &[Signature],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        super::refuse_signatures(self.place.name(), signatures, scope)
+    }
+
+    fn read_back(
+        &self,
+        manifest: &RawManifest,
+        _: Place,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        scope.check()?;
+        let slot = self.blobs().get(&blob_name(manifest.digest())).copied();
+        let found = slot.map(|slot| self.pool.read(slot, manifest.size())).transpose()?;
+        if found.map(Bytes::from).as_ref() == Some(manifest.bytes()) {
+            return Ok(());
+        }
+        Err(TransportError::NotFound {
+            subject: format!("manifest {}", manifest.digest()),
+            place: self.place.name(),
+        })
+    }
+
+    fn commit(
+        self: Box<Self>,
+        root: &RawManifest,
+        tags: &[Tag],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        self.read_back(root, Place::Root, scope)?;
+        let index = self.index(root, tags)?;
+        // What came there since the check may be somebody else's.
+        self.place.present(scope)?;
+        self.place.output.write(scope, |tar| {
+            tar.add(BLOBS, FOLDER_MODE, Content::Folder)?;
+            let mut folder = "";
+            let blobs = self.blobs();
+            for (name, slot) in blobs.iter() {
+                let algorithm = name.split_once('/').map_or("", |(algorithm, _)| algorithm);
+                if folder != algorithm {
+                    folder = algorithm;
+                    tar.add(&format!("{BLOBS}/{folder}"), FOLDER_MODE, Content::Folder)?;
+                }
+                let content = Content::File(slot.size, &mut self.pool.reader(*slot));
+                tar.add(&format!("{BLOBS}/{name}"), FILE_MODE, content)?;
+            }
+            for (name, bytes) in [(INDEX, index.bytes().as_ref()), (OCI_LAYOUT, OCI_LAYOUT_TEXT)] {
+                let size = bytes.len() as u64;
+                tar.add(name, FILE_MODE, Content::File(size, &mut &bytes[..]))?;
+            }
+            Ok(())
+        })
+    }
+}
+
+const FOLDER_MODE: u32 = 0o755;
+const FILE_MODE: u32 = 0o644;
