@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use securecp_crypt::{Keys, Recipients};
+use securecp_crypt::{Keys, LayerSelection, Recipients};
 use securecp_layer::{Compression, Scope};
 use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
 
@@ -76,8 +76,8 @@ impl Edits {
 pub struct Encryption {
     /// Who can decrypt.
     pub recipients: Arc<Recipients>,
-    /// Positions of the layers, negative ones from the end; empty means all.
-    pub layers: Vec<i64>,
+    /// Which layers.
+    pub layers: LayerSelection,
 }
 
 /// New signatures.

@@ -166,8 +166,7 @@ impl Builder<'_> {
                 diff_id,
                 encrypt,
             };
-            let (step, changes, media_type) =
-                step(&at, self.edits, self.there.accepts.private_staging)?;
+            let (step, changes, media_type) = step(&at, self.edits)?;
             nodes.push((position, self.blob(&descriptor, step, changes, diff_id)));
             planned.push(Descriptor { media_type, ..descriptor });
         }

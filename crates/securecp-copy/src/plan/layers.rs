@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use securecp_crypt::{CryptError, Encrypt, Envelope, PrivateStaging, Unlocked, encrypted_type};
+use securecp_crypt::{Encrypt, Envelope, Unlocked, encrypted_type};
 use securecp_layer::{CheckDiffId, Compression, Recompress, Transform};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
@@ -27,14 +27,13 @@ pub(super) struct LayerAt<'a> {
 pub(super) fn step(
     layer: &LayerAt<'_>,
     edits: &Edits,
-    private_staging: bool,
 ) -> Result<(Step, Vec<Change>, MediaType), PlanError> {
     let mut step = Step::default();
     let mut changes = Vec::new();
     let mut media_type = layer.descriptor.media_type.clone();
     if let Some(unlocked) = unlock(layer, edits)? {
         media_type = plain_type(layer)?;
-        step.decrypt = Some(decrypt(&unlocked, edits, private_staging));
+        step.decrypt = Some(decrypt(&unlocked, edits));
         step.recompress = Some(check_diff_id(layer, edits));
         changes.push(Change::Decrypted);
     }
@@ -64,20 +63,11 @@ pub(super) fn chosen_for_encryption(
 ) -> Result<BTreeSet<usize>, PlanError> {
     let Some(encryption) = &edits.encrypt else { return Ok(BTreeSet::new()) };
     let count = image.layers.len();
-    if encryption.layers.is_empty() {
-        return Ok((0..count).collect());
-    }
-    let resolve = |index: &i64| {
-        let from_end = i64::try_from(count).ok().and_then(|count| count.checked_add(*index));
-        let position = if *index < 0 { from_end } else { Some(*index) };
-        let position = position.and_then(|p| usize::try_from(p).ok()).filter(|p| *p < count);
-        position.ok_or_else(|| PlanError::Crypt {
-            manifest: manifest.digest().clone(),
-            layer: count,
-            source: CryptError::LayerIndex { index: *index, count },
-        })
-    };
-    encryption.layers.iter().map(resolve).collect()
+    encryption.layers.positions(count).map_err(|source| PlanError::Crypt {
+        manifest: manifest.digest().clone(),
+        layer: count,
+        source,
+    })
 }
 
 fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<Unlocked>, PlanError> {
@@ -98,11 +88,9 @@ fn plain_type(layer: &LayerAt<'_>) -> Result<MediaType, PlanError> {
     Ok(MediaType::new(text.strip_suffix("+encrypted").unwrap_or(text)))
 }
 
-fn decrypt(unlocked: &Unlocked, edits: &Edits, private_staging: bool) -> Arc<dyn Transform> {
-    match PrivateStaging::declared(private_staging) {
-        Some(word) => Arc::new(unlocked.in_private(word)),
-        None => Arc::new(unlocked.staged_in(&edits.temporary)),
-    }
+/// Always in two passes: what comes behind (a decompressor) sees only bytes whose MAC was checked.
+fn decrypt(unlocked: &Unlocked, edits: &Edits) -> Arc<dyn Transform> {
+    Arc::new(unlocked.staged_in(&edits.temporary))
 }
 
 /// What binds decrypted bytes to the image is the diffID in its configuration.

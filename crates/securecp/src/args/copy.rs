@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CompressArgs, DestArgs, RetryArgs, SrcArgs};
+use super::{CompressArgs, CryptArgs, DestArgs, RetryArgs, SrcArgs};
 
 /// Copy an image
 ///
@@ -24,6 +24,8 @@ pub(crate) struct CopyArgs {
     pub(crate) changes: ChangeArgs,
     #[command(flatten)]
     pub(crate) compression: CompressArgs,
+    #[command(flatten)]
+    pub(crate) encryption: CryptArgs,
     #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]

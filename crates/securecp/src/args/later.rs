@@ -10,9 +10,6 @@ const OPTIONS: &[&str] = &[
     "--sign-by-sigstore-private-key",
     "--sign-passphrase-file",
     "--sign-identity",
-    "--encryption-key",
-    "--encrypt-layer",
-    "--decryption-key",
 ];
 
 /// Commands of the reference that later versions bring.

@@ -5,6 +5,7 @@
 
 mod compress;
 mod copy;
+mod crypt;
 mod delete;
 mod demo;
 mod duration;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use compress::CompressArgs;
 pub(crate) use copy::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
+pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
 pub(crate) use generate::{CompletionArgs, ManArgs};

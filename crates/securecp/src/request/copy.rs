@@ -4,6 +4,7 @@ use securecp_copy::{Edits, Effort, IndexMode, Select};
 use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Tag, Transport};
 
 use super::compress::recompression;
+use super::crypt::{decryption, encryption};
 use super::{Globals, Retry, SideRequest, both, image};
 use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, split_list};
 use crate::failure::Failure;
@@ -46,6 +47,8 @@ impl CopyRequest {
                 preserve_digests: args.changes.preserve_digests,
                 remove_signatures: args.changes.remove_signatures,
                 recompression,
+                encrypt: encryption(&args.encryption)?,
+                decrypt: decryption(&args.encryption)?,
                 format: format(args.changes.format.as_deref())?,
                 precompute_digests: args.compression.dest_precompute_digests,
                 temporary: globals.tmpdir.clone(),

@@ -2,6 +2,7 @@
 
 mod compress;
 mod copy;
+mod crypt;
 mod globals;
 mod image;
 mod inspect;
