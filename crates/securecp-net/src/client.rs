@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,16 @@ impl Net {
         Ok(HttpClient { net: self.clone(), own, foreign })
     }
 
+    /// The client for a server that listens on the unix socket at `path`: it takes no proxy, and the host in its URLs
+    /// is only a name for messages.
+    ///
+    /// # Errors
+    /// The client cannot be made; whether somebody listens is seen with the first request.
+    pub fn unix_socket(&self, path: &Path) -> Result<HttpClient, NetError> {
+        let made = self.build_lanes(&TlsOptions::default(), Some(path))?;
+        Ok(HttpClient { net: self.clone(), own: made.clone(), foreign: made })
+    }
+
     /// The gate that every request of this network passes.
     pub fn gate(&self) -> &Gate {
         &self.inner.gate
@@ -90,13 +101,23 @@ impl Net {
         if let Some(found) = clients.get(options) {
             return Ok(found.clone());
         }
-        let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
-        let made = Lanes {
-            control: build(config.clone(), Lane::Control, self.limits())?,
-            bulk: build(config, Lane::Bulk, self.limits())?,
-        };
+        let made = self.build_lanes(options, None)?;
         clients.insert(options.clone(), made.clone());
         Ok(made)
+    }
+
+    fn build_lanes(&self, options: &TlsOptions, socket: Option<&Path>) -> Result<Lanes, NetError> {
+        let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
+        let build = |lane| {
+            let builder = builder(config.clone(), lane, self.limits());
+            let builder = match socket {
+                Some(path) => builder.unix_socket(path),
+                None => builder,
+            };
+            let problem = |error: reqwest::Error| error.without_url().to_string();
+            builder.build().map_err(|error| NetError::TlsSettings { problem: problem(error) })
+        };
+        Ok(Lanes { control: build(Lane::Control)?, bulk: build(Lane::Bulk)? })
     }
 }
 
@@ -202,11 +223,7 @@ const WINDOW: u32 = 4 << 20;
 /// Large enough for registries that answer with many and long headers.
 const HEADERS: usize = 256;
 
-fn build(
-    mut tls: ClientConfig,
-    lane: Lane,
-    limits: TimeLimits,
-) -> Result<reqwest::Client, NetError> {
+fn builder(mut tls: ClientConfig, lane: Lane, limits: TimeLimits) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -226,6 +243,5 @@ fn build(
             builder.http1_only()
         }
     };
-    let built = builder.tls_backend_preconfigured(tls).build();
-    built.map_err(|error| NetError::TlsSettings { problem: error.without_url().to_string() })
+    builder.tls_backend_preconfigured(tls)
 }

@@ -336,3 +336,23 @@ fn a_request_never_shows_its_secrets() {
     let request = Request::get(url).authorization("Basic geheim").unwrap();
     assert!(!format!("{request:?}").contains("geheim"));
 }
+
+#[test]
+fn talks_over_a_unix_socket() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let request = head(&mut BufReader::new(&stream)).unwrap();
+        assert!(request.starts_with("GET /_ping HTTP/1.1\r\n"), "{request}");
+        (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").unwrap();
+    });
+    let client = Net::new(limits()).unix_socket(&path).unwrap();
+    let request = || Request::get("http://engine/_ping".parse().unwrap());
+    let answer = client.send(request(), &Scope::new()).unwrap();
+    assert_eq!(answer.bytes(10, &Scope::new()).unwrap(), "OK");
+    let nobody = Net::new(limits()).unix_socket(&place.path().join("none")).unwrap();
+    let error = nobody.send(request(), &Scope::new()).unwrap_err();
+    assert!(matches!(error, NetError::Connect { .. }), "{error}");
+}
