@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::auth::Grants;
 use crate::host::{Call, Host};
-use crate::{Download, Operation, Problem, RegistryError, link};
+use crate::{Class, Download, Operation, Problem, RegistryError, link};
 
 /// Speaks with one repository. Clones share everything.
 #[derive(Clone)]
@@ -95,11 +95,21 @@ impl Client {
         name: ManifestName<'_>,
         scope: &Scope,
     ) -> Result<RawManifest, RegistryError> {
+        self.tagged_manifest(name, scope).map(|(manifest, _)| manifest)
+    }
+
+    /// Reads a manifest with the registry's mark of its version, if it gives one.
+    pub(crate) fn tagged_manifest(
+        &self,
+        name: ManifestName<'_>,
+        scope: &Scope,
+    ) -> Result<(RawManifest, Option<String>), RegistryError> {
         let operation = Operation::ReadManifest(name.to_string());
         self.host.retrying(scope, || {
             let call = self.manifest_call(&operation, Method::GET, name, scope)?;
             let response = self.host.expect(&call, &[200], scope)?;
-            self.read_manifest(&call, response, name, scope)
+            let etag = response.header(&header::ETAG).map(str::to_owned);
+            Ok((self.read_manifest(&call, response, name, scope)?, etag))
         })
     }
 
@@ -140,7 +150,7 @@ impl Client {
         scope: &Scope,
     ) -> Result<PutManifest, RegistryError> {
         let operation = Operation::WriteManifest(name.to_string());
-        self.host.retrying(scope, || {
+        let put = self.host.retrying(scope, || {
             let url = self.manifest_url(name, scope)?;
             let request = Request::new(Method::PUT, url)
                 .body(manifest.bytes().clone())
@@ -150,7 +160,22 @@ impl Client {
             let response = self.host.expect(&call, &[201], scope)?;
             check_claim(&response, manifest.bytes()).map_err(|p| self.host.failed(&call, p))?;
             Ok(PutManifest { subject_recorded: response.headers().contains_key("oci-subject") })
-        })
+        });
+        match put {
+            // A tag that cannot be changed but stands for this manifest already, perhaps by an attempt whose answer
+            // was lost, is as wanted.
+            Err(error)
+                if error.class() == Class::Conflict && self.stands(name, manifest, scope) =>
+            {
+                Ok(PutManifest { subject_recorded: false })
+            }
+            put => put,
+        }
+    }
+
+    fn stands(&self, name: ManifestName<'_>, manifest: &RawManifest, scope: &Scope) -> bool {
+        let found = self.head_manifest(name, scope).ok().flatten();
+        found.and_then(|head| head.digest).is_some_and(|digest| digest == *manifest.digest())
     }
 
     /// Deletes a manifest; every tag that stands for it vanishes with it.

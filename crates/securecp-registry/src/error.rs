@@ -103,6 +103,9 @@ pub enum Problem {
     /// Credentials, certificates or configuration files cannot be used.
     #[error("{0}")]
     Settings(String),
+    /// A name that cannot be made to stand for something else.
+    #[error("{0}")]
+    Immutable(String),
     /// The configuration forbids it.
     #[error("{0}")]
     Blocked(String),
@@ -274,6 +277,7 @@ impl RegistryError {
             Problem::Net(NetError::TlsSettings { .. } | NetError::InsideRuntime) => Class::Local,
             Problem::Net(_) => Class::Network,
             Problem::Protocol(_) => Class::Invalid,
+            Problem::Immutable(_) => Class::Conflict,
             Problem::Integrity(_) | Problem::Manifest(_) => Class::Integrity,
             _ => Class::Local,
         }

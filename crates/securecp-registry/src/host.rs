@@ -19,6 +19,7 @@ pub(crate) struct Host {
     retry: RetryPolicy,
     base: Flights<(), Url>,
     profile: Profile,
+    turns: Flights<String, ()>,
 }
 
 /// One request with its purpose.
@@ -46,6 +47,7 @@ impl Host {
             retry: access.retry,
             base: Flights::default(),
             profile: Profile::of(name),
+            turns: Flights::default(),
         }
     }
 
@@ -56,6 +58,11 @@ impl Host {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// Work of which only one of a kind may run at a time.
+    pub(crate) fn turns(&self) -> &Flights<String, ()> {
+        &self.turns
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {

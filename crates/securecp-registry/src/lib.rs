@@ -31,6 +31,7 @@ mod host;
 mod link;
 mod login;
 mod quirks;
+mod referrers;
 mod reply;
 mod retry;
 mod retry_after;

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
 
 mod auth;
+mod downloads;
 mod exchange;
+mod mirrors;
 mod peers;
+mod referrers;
 mod tls;
 mod token_server;
+mod uploads;

@@ -1,0 +1,207 @@
+//! Referrers at registries that know them, do not know them, or answer something else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use securecp_layer::Scope;
+use securecp_oci::{Algorithm, Declared, Digest, MediaType, RawManifest, Tag};
+use securecp_registry::{Class, Client, ManifestName, Problem};
+use securecp_testkit::proxy::{Fault, Handler, Proxy, Reply, Rule};
+
+use crate::peers::{Peer, client, image, plain};
+
+/// What a registry does with `GET …/referrers/…`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Api,
+    Absent(u16),
+    EmptyIndex,
+    Nothing,
+    EchoesSubject,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Api,
+    Kind::Absent(404),
+    Kind::Absent(405),
+    Kind::Absent(501),
+    Kind::Absent(400),
+    Kind::EmptyIndex,
+    Kind::Nothing,
+    Kind::EchoesSubject,
+];
+
+fn registry(kind: Kind, subject: Option<&RawManifest>) -> (Peer, Proxy, Client) {
+    let peer = Peer::embedded();
+    let proxy = Proxy::start(peer.address).unwrap();
+    let client = client(proxy.address(), "a", plain());
+    behave(&proxy, kind, subject);
+    (peer, proxy, client)
+}
+
+fn behave(proxy: &Proxy, kind: Kind, subject: Option<&RawManifest>) {
+    let empty = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let index = "application/vnd.oci.image.index.v1+json";
+    let reply = match kind {
+        Kind::Api => return,
+        Kind::Absent(status) => Reply::error(status, "UNSUPPORTED", "no such thing"),
+        Kind::EmptyIndex => Reply::new(200).header("content-type", index).body(empty),
+        Kind::Nothing => Reply::new(200),
+        Kind::EchoesSubject => {
+            let subject = subject.unwrap();
+            Reply::new(200)
+                .header("content-type", subject.media_type().as_str())
+                .body(subject.bytes().to_vec())
+        }
+    };
+    proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Answer(reply)));
+    let silent = Fault::DropResponseHeader("oci-subject");
+    proxy.add(Rule::new("PUT", "/manifests/").unwrap().with(silent));
+}
+
+fn subject(client: &Client) -> RawManifest {
+    let manifest = image(client, 1);
+    client.put_manifest(ManifestName::Digest(manifest.digest()), &manifest, &Scope::new()).unwrap();
+    manifest
+}
+
+/// An artifact that refers to `subject`; its config blob is one that is there.
+fn referrer(subject: &RawManifest, number: usize, artifact_type: &str) -> RawManifest {
+    let image = subject.image().unwrap();
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"{artifact_type}","config":{},"layers":[],"subject":{},"annotations":{{"n":"{number}"}}}}"#,
+        MediaType::OCI_MANIFEST,
+        serde_json::Value::from(&image.config),
+        serde_json::Value::from(&subject.descriptor()),
+    );
+    RawManifest::read(text.into(), Declared::default()).unwrap()
+}
+
+fn fallback_tag(digest: &Digest) -> Tag {
+    format!("sha256-{}", digest.hex()).parse().unwrap()
+}
+
+#[test]
+fn every_behaviour_is_read_and_written_correctly() {
+    for kind in KINDS {
+        let (_peer, proxy, client) = registry(Kind::Api, None);
+        let (subject, scope) = (subject(&client), Scope::new());
+        proxy.clear_rules();
+        behave(&proxy, kind, Some(&subject));
+        assert!(client.referrers(subject.digest(), None, &scope).unwrap().is_empty(), "{kind:?}");
+        let (first, second) = (referrer(&subject, 1, "type/a"), referrer(&subject, 2, "type/b"));
+        client.put_referrer(&first, &scope).unwrap();
+        client.put_referrer(&second, &scope).unwrap();
+        client.put_referrer(&first, &scope).unwrap();
+        let mut found = client.referrers(subject.digest(), None, &scope).unwrap();
+        found.sort_by_key(|entry| entry.annotations.get("n").cloned());
+        let digests: Vec<&Digest> = found.iter().map(|entry| &entry.digest).collect();
+        assert_eq!(digests, [first.digest(), second.digest()], "{kind:?}");
+        let filtered = client.referrers(subject.digest(), Some("type/b"), &scope).unwrap();
+        assert_eq!(filtered.len(), 1, "{kind:?}");
+        assert_eq!(filtered[0].artifact_type.as_deref(), Some("type/b"));
+        let tag = fallback_tag(subject.digest());
+        let tagged = client.head_manifest(ManifestName::Tag(&tag), &scope).unwrap();
+        assert_eq!(tagged.is_some(), kind != Kind::Api, "{kind:?}");
+    }
+}
+
+#[test]
+fn anything_but_absence_is_an_error_and_never_none() {
+    let broken = [
+        (Reply::new(401), Class::Auth),
+        (Reply::new(403), Class::Auth),
+        (Reply::new(429), Class::RateLimited),
+        (Reply::new(500), Class::Server),
+        (Reply::new(503), Class::Server),
+        (Reply::html(200), Class::Invalid),
+    ];
+    for (reply, class) in broken {
+        for path in ["/referrers/", "/manifests/sha256-"] {
+            let (_peer, proxy, client) = registry(Kind::Api, None);
+            let subject = subject(&client);
+            if path != "/referrers/" {
+                behave(&proxy, Kind::Absent(404), None);
+            }
+            proxy.add(Rule::new("GET", path).unwrap().with(Fault::Answer(reply.clone())));
+            let error = client.referrers(subject.digest(), None, &Scope::new()).unwrap_err();
+            let found = error.class();
+            assert!(found == class || found == Class::Integrity, "{path} {reply:?}: {error}");
+        }
+    }
+    let (_peer, proxy, client) = registry(Kind::Api, None);
+    let subject = subject(&client);
+    proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Reset));
+    assert!(client.referrers(subject.digest(), None, &Scope::new()).is_err());
+}
+
+#[test]
+fn a_fallback_tag_that_is_no_index_is_an_error() {
+    let (_peer, _proxy, client) = registry(Kind::Absent(404), None);
+    let (subject, scope) = (subject(&client), Scope::new());
+    let tag = fallback_tag(subject.digest());
+    client.put_manifest(ManifestName::Tag(&tag), &subject, &scope).unwrap();
+    assert!(client.referrers(subject.digest(), None, &scope).is_err());
+}
+
+#[test]
+fn long_lists_come_page_by_page_whether_filtered_or_not() {
+    let peer = Peer::embedded_with(|options| options.page_limit = 2);
+    let (client, scope) = (peer.client("a"), Scope::new());
+    let subject = subject(&client);
+    for number in 0..7 {
+        let kind = if number % 2 == 0 { "type/even" } else { "type/odd" };
+        client.put_referrer(&referrer(&subject, number, kind), &scope).unwrap();
+    }
+    assert_eq!(client.referrers(subject.digest(), None, &scope).unwrap().len(), 7);
+    assert_eq!(client.referrers(subject.digest(), Some("type/odd"), &scope).unwrap().len(), 3);
+}
+
+#[test]
+fn two_writers_at_once_lose_nothing() {
+    let (_peer, proxy, first) = registry(Kind::Absent(404), None);
+    let subject = subject(&first);
+    let second = client(proxy.address(), "a", plain());
+    thread::scope(|threads| {
+        for number in 0..6 {
+            // Two clients that share nothing, as two processes do.
+            let (client, subject) = (if number % 2 == 0 { &first } else { &second }, &subject);
+            threads.spawn(move || {
+                client.put_referrer(&referrer(subject, number, "type/a"), &Scope::new()).unwrap();
+            });
+        }
+    });
+    assert_eq!(first.referrers(subject.digest(), None, &Scope::new()).unwrap().len(), 6);
+}
+
+#[test]
+fn an_immutable_fallback_tag_is_reported() {
+    let peer = Peer::embedded_with(|options| options.immutable_tags = true);
+    let proxy = Proxy::start(peer.address).unwrap();
+    let client = client(proxy.address(), "a", plain());
+    behave(&proxy, Kind::Absent(404), None);
+    let (subject, scope) = (subject(&client), Scope::new());
+    client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
+    let error = client.put_referrer(&referrer(&subject, 2, "type/a"), &scope).unwrap_err();
+    assert!(matches!(error.problem(), Problem::Immutable(_)), "{error:?}");
+    assert_eq!(error.class(), Class::Conflict);
+}
+
+#[test]
+fn a_long_digest_is_cut_in_the_tag() {
+    let (_peer, proxy, client) = registry(Kind::Absent(404), None);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let wanted = Digest::of(Algorithm::Sha512, b"x");
+    let tag = format!("/manifests/sha512-{}", &wanted.hex()[..64]);
+    let handler = Handler::new(move |call| {
+        if call.path.ends_with(&tag) {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        None
+    });
+    proxy.add(Rule::new("GET", "/manifests/").unwrap().with(Fault::Handle(handler)));
+    assert!(client.referrers(&wanted, None, &Scope::new()).unwrap().is_empty());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
