@@ -47,7 +47,7 @@ const MAGIC: &str = "securecp transform 1";
 /// The library and the parts of [`crate::Recompress`] that decide gzip's bytes. To be changed with either.
 const GZIP_RECIPE: &str = "zlib-rs-0.6.8 block-1MiB dictionary-32KiB";
 /// As [`GZIP_RECIPE`]; the library says its version itself.
-const ZSTD_RECIPE: &str = "job-1MiB checksum";
+const ZSTD_RECIPE: &str = "job-1MiB-2MiB checksum";
 
 /// Remembers what layers became, in a folder of small files.
 ///

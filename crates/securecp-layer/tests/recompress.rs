@@ -46,6 +46,16 @@ proptest! {
 }
 
 #[test]
+fn high_levels_are_deterministic_too() {
+    let data = text(16, (4 << 20) + 5);
+    for level in [16, 19] {
+        let one = made(&to(zstd(level), 1), &data, &[CHUNK]);
+        let many = made(&to(zstd(level), 3), &data, &[99_999]);
+        assert_eq!(sha256(&one), sha256(&many), "level {level}");
+    }
+}
+
+#[test]
 fn small_chunks_change_nothing() {
     let data = text(7, 70_000);
     for compression in [gzip(6), zstd(3)] {
