@@ -13,6 +13,7 @@ mod chain;
 mod edits;
 mod error;
 mod job;
+mod judge;
 mod parallel;
 mod plan;
 mod probe;
@@ -24,7 +25,8 @@ mod survey;
 pub use chain::Step;
 pub use edits::{Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
-pub use job::{Effort, Job, Outcome, Written, copy};
+pub use job::{Changed, Effort, Job, Outcome, Written, copy};
+pub use judge::{Trial, judge};
 pub use plan::{
     BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, Plan, PlanError, Produced, Reason,
     Work,

@@ -1,12 +1,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use securecp_layer::Scope;
 use securecp_oci::{Descriptor, Digest, ImageIdentity, Index, PlatformWish, RawManifest};
-use securecp_transport::{Place, TransportError};
+use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Judged, Subject};
 
 use crate::error::{Cause, CopyError, Phase, Side};
-use crate::job::Job;
+use crate::job::{Effort, Job};
 use crate::parallel;
 use crate::select::{IndexMode, Select};
 
@@ -62,50 +63,69 @@ impl Judged for Found {
     }
 }
 
-/// Reads what `job` selects of its source.
+/// Reads what `job` selects of its source, and whatever planning needs to know besides.
 pub(crate) fn survey(job: &Job<'_>) -> Result<Found, CopyError> {
-    let survey = Survey { job };
-    let root = job.from.root(job.scope).map_err(|e| survey.failed(e))?;
-    let root = match (job.select, root.index()) {
-        (Select::System(_), Some(_)) => survey.choose(root)?,
-        _ => root,
-    };
-    let mut manifests = vec![survey.found(root, Place::Root)];
-    match (job.select, manifests[0].subject.manifest.index()) {
-        (Select::IndexOnly, _) | (_, None) => {}
-        (Select::Platforms { wishes, index }, Some(found)) => {
-            let kept = survey.chosen(wishes, found)?;
-            manifests[0].keep = (*index == IndexMode::Rewrite
-                && kept.len() < found.manifests.len())
-            .then(|| kept.clone());
-            survey.descend(&mut manifests, |position| kept.contains(&position))?;
-        }
-        _ => survey.descend(&mut manifests, |_| true)?,
+    let effort = job.effort;
+    let survey = Survey { from: job.from, select: job.select, effort, scope: job.scope };
+    let mut found = survey.read()?;
+    if job.edits.need_config() || may_convert(&job.to.accepts(), &found.manifests) {
+        survey.read_configs(&mut found.manifests)?;
     }
-    survey.read_signatures(&mut manifests)?;
-    if job.edits.need_config() || survey.may_convert(&manifests) {
-        survey.read_configs(&mut manifests)?;
-    }
-    Ok(Found { identity: job.from.identity().clone(), source_name: job.from.name(), manifests })
+    Ok(found)
 }
 
-struct Survey<'a> {
-    job: &'a Job<'a>,
+/// Whether the destination does not take a format that was found; no question is asked for that.
+fn may_convert(accepts: &Accepts, manifests: &[FoundManifest]) -> bool {
+    let taken = accepts.manifests;
+    let kinds = manifests.iter().filter_map(|m| m.subject.manifest.media_type().manifest_kind());
+    !taken.is_empty() && kinds.into_iter().any(|kind| !taken.contains(&kind))
+}
+
+/// Reads manifests and signatures.
+pub(crate) struct Survey<'a> {
+    pub(crate) from: &'a dyn Source,
+    pub(crate) select: &'a Select,
+    pub(crate) effort: Effort,
+    pub(crate) scope: &'a Scope,
 }
 
 impl Survey<'_> {
+    /// Everything that can be judged: the manifests selected, with their signatures.
+    pub(crate) fn read(&self) -> Result<Found, CopyError> {
+        let root = self.from.root(self.scope).map_err(|e| self.failed(e))?;
+        let root = match (self.select, root.index()) {
+            (Select::System(_), Some(_)) => self.choose(root)?,
+            _ => root,
+        };
+        let mut manifests = vec![self.found(root, Place::Root)];
+        match (self.select, manifests[0].subject.manifest.index()) {
+            (Select::IndexOnly, _) | (_, None) => {}
+            (Select::Platforms { wishes, index }, Some(found)) => {
+                let kept = self.chosen(wishes, found)?;
+                manifests[0].keep = (*index == IndexMode::Rewrite
+                    && kept.len() < found.manifests.len())
+                .then(|| kept.clone());
+                self.descend(&mut manifests, |position| kept.contains(&position))?;
+            }
+            _ => self.descend(&mut manifests, |_| true)?,
+        }
+        self.read_signatures(&mut manifests)?;
+        let identity = self.from.identity().clone();
+        Ok(Found { identity, source_name: self.from.name(), manifests })
+    }
+
     fn failed(&self, cause: impl Into<Cause>) -> CopyError {
         CopyError {
             phase: Phase::Survey,
             side: Some(Side::Source),
-            place: self.job.from.name(),
+            place: self.from.name(),
             cause: cause.into(),
         }
     }
 
     /// Follows an index, also a nested one, to the image of the wanted platform.
     fn choose(&self, root: RawManifest) -> Result<RawManifest, CopyError> {
-        let Select::System(wish) = self.job.select else { return Ok(root) };
+        let Select::System(wish) = self.select else { return Ok(root) };
         let mut manifest = root;
         for _ in 0..DEPTH_LIMIT {
             let Some(index) = manifest.index() else { return Ok(manifest) };
@@ -135,7 +155,7 @@ impl Survey<'_> {
     }
 
     fn child(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
-        self.job.from.manifest(entry, self.job.scope).map_err(|e| self.failed(e))
+        self.from.manifest(entry, self.scope).map_err(|e| self.failed(e))
     }
 
     fn too_deep(&self) -> CopyError {
@@ -155,9 +175,8 @@ impl Survey<'_> {
                 return Ok(());
             }
             let wanted = self.new_entries(&manifests[level.clone()], &known, &wanted_of_root)?;
-            let read = parallel::each(self.job.effort.parallel_requests, &wanted, |entry| {
-                self.child(entry)
-            })?;
+            let read =
+                parallel::each(self.effort.parallel_requests, &wanted, |entry| self.child(entry))?;
             let start = manifests.len();
             for manifest in read {
                 known.insert(manifest.digest().clone(), manifests.len());
@@ -203,17 +222,9 @@ impl Survey<'_> {
         }
     }
 
-    /// Whether the destination does not take a format that was found; no question is asked for that.
-    fn may_convert(&self, manifests: &[FoundManifest]) -> bool {
-        let taken = self.job.to.accepts().manifests;
-        let kinds =
-            manifests.iter().filter_map(|m| m.subject.manifest.media_type().manifest_kind());
-        !taken.is_empty() && kinds.into_iter().any(|kind| !taken.contains(&kind))
-    }
-
     /// The configurations of images (not of artifacts), whole and verified.
     fn read_configs(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
-        let workers = self.job.effort.parallel_requests;
+        let workers = self.effort.parallel_requests;
         let configs = parallel::each(workers, manifests, |m| match m.subject.manifest.image() {
             Some(image) if image.config.media_type.is_image_config() => {
                 self.config(&image.config).map(Some)
@@ -235,7 +246,7 @@ impl Survey<'_> {
             return Err(self.failed(Cause::TooMany(problem)));
         }
         let read = || -> Result<Bytes, TransportError> {
-            let mut layer = self.job.from.blob(descriptor, self.job.scope)?;
+            let mut layer = self.from.blob(descriptor, self.scope)?;
             let mut bytes = Vec::new();
             while let Some(chunk) = layer.next()? {
                 bytes.extend_from_slice(&chunk);
@@ -248,9 +259,9 @@ impl Survey<'_> {
 
     /// A failure to look signatures up is kept beside the manifest: it denies, it never counts as "there are none".
     fn read_signatures(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
-        let workers = self.job.effort.parallel_requests;
+        let workers = self.effort.parallel_requests;
         let looked_up = parallel::each(workers, manifests, |m| {
-            let found = self.job.from.signatures(&m.subject.manifest, m.place, self.job.scope);
+            let found = self.from.signatures(&m.subject.manifest, m.place, self.scope);
             match found {
                 Err(TransportError::Stopped(stopped)) => Err(self.failed(stopped)),
                 Err(error) => Ok(Err(FetchFailure(chain_text(&error)))),

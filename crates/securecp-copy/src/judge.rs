@@ -1,0 +1,46 @@
+use std::fmt;
+
+use securecp_layer::Scope;
+use securecp_transport::Source;
+use securecp_trust::{Gate, Policy, Verdict};
+
+use crate::error::CopyError;
+use crate::job::Effort;
+use crate::select::Select;
+use crate::survey::Survey;
+
+/// One judgement without a copy.
+#[derive(Clone, Copy)]
+pub struct Trial<'a> {
+    /// Where the image is.
+    pub from: &'a dyn Source,
+    /// Which of an index's manifests would be copied.
+    pub select: &'a Select,
+    /// Who may pass.
+    pub policy: &'a Policy,
+    /// What the policy may use to judge.
+    pub gate: &'a Gate<'a>,
+    /// How hard to try.
+    pub effort: Effort,
+    /// Ends every wait.
+    pub scope: &'a Scope,
+}
+
+/// Judges an image as [`crate::copy`] would, from the same survey, and copies nothing.
+///
+/// # Errors
+/// The image cannot be read. A refusal is no error: it stands in the verdict.
+pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
+    let Trial { from, select, effort, scope, .. } = *trial;
+    let found = Survey { from, select, effort, scope }.read()?;
+    Ok(trial.policy.judge(&found, trial.gate))
+}
+
+impl fmt::Debug for Trial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trial")
+            .field("from", &self.from.name())
+            .field("select", &self.select)
+            .finish_non_exhaustive()
+    }
+}
