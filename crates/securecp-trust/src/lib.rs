@@ -31,7 +31,7 @@ mod verdict;
 pub use gate::{
     Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
 };
-pub use openpgp::{SignError, SimpleSigner, confirm_simple};
+pub use openpgp::{FreshKey, SignError, SimpleSigner, confirm_simple};
 pub use payload::{Payload, PayloadError, PayloadKind, SignIdentityError, sign_identity};
 pub use policy::{
     FulcioTrust, KeyType, Material, POLICY_LIMIT, PkiTrust, Policy, PolicyError, PolicyFault,
@@ -43,9 +43,11 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, CertificateFault, LogEntryFault,
-    NewAttachment, PublicKeyFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
-    SigstoreSignError, SigstoreSigner, attachment_tag,
+    ATTACHMENT_LIMIT, Attachment, AttachmentError, BUNDLE_MEDIA_TYPE, Blob, BundleFault,
+    CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment, PublicKeyFault,
+    RuleFault, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
+    SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDenial,
+    TrustFault, TrustFile, TrustFileError, TrustVerdict, TrustedRootError, attachment_tag,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

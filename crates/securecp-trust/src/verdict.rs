@@ -314,6 +314,13 @@ impl Refusal {
     }
 }
 
+impl Verdict {
+    /// The refusal, if the image is refused.
+    pub fn refusal(&self) -> Option<Refusal> {
+        (!self.accepted).then(|| Refusal::new(self.clone()))
+    }
+}
+
 impl std::error::Error for Refusal {}
 
 impl Display for Refusal {
@@ -404,12 +411,12 @@ fn joined(faults: &[SignatureFault]) -> String {
     texts.join("; ")
 }
 
-fn as_text<S: Serializer>(value: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: Serializer>(value: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 /// Adds the text for people to the members for machines.
-fn explained<T: Serialize + Display, S: Serializer>(
+pub(crate) fn explained<T: Serialize + Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,6 @@
 //! OpenPGP: signed messages verified the way GnuPG judges keys, and made.
 
+mod fresh;
 mod keyring;
 mod rsa;
 mod shape;
@@ -11,6 +12,7 @@ use std::time::SystemTime;
 use sequoia_openpgp::policy::{HashAlgoSecurity, StandardPolicy};
 use sequoia_openpgp::types::HashAlgorithm;
 
+pub use fresh::FreshKey;
 pub(crate) use keyring::Keyring;
 pub use sign::{SignError, SimpleSigner, confirm_simple};
 pub(crate) use verify::{dangerous_unverified, verify};

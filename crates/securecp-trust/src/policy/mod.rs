@@ -159,6 +159,16 @@ impl Policy {
         Self { default: vec![Requirement::InsecureAcceptAnything], transports: BTreeMap::new() }
     }
 
+    /// Every entry with its requirements, `default` last.
+    pub fn entries(&self) -> impl Iterator<Item = (ScopeUsed, &[Requirement])> {
+        let entry = |(transport, scope): (&String, &String)| ScopeUsed::entry(transport, scope);
+        let scopes = self.transports.iter().flat_map(|(name, scopes)| {
+            scopes.iter().map(move |(scope, found)| ((name, scope), found.as_slice()))
+        });
+        let last = (ScopeUsed::default_entry(), self.default.as_slice());
+        scopes.map(move |(place, found)| (entry(place), found)).chain([last])
+    }
+
     /// The requirements that apply to an image and the scope that they come from; the first hit decides alone.
     pub fn scope_for(&self, identity: &ImageIdentity) -> (ScopeUsed, &[Requirement]) {
         let transport = identity.transport.name();
