@@ -53,7 +53,12 @@ impl Place {
 
     /// The command, ready to run in this place and to see nothing of the machine's configuration.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_securecp"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_securecp")), words)
+    }
+
+    /// The same for a program by another name.
+    pub(crate) fn command_of(&self, program: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(words).current_dir(&self.root).env_clear().env("HOME", self.path("home"));
         command.stdin(Stdio::null());
         command

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use securecp_net::{Net, TlsOptions};
-use securecp_oci::ImageName;
+use securecp_oci::{ImageName, Reference};
 use securecp_registry::{
     Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret, tls_details,
 };
@@ -93,10 +93,12 @@ impl<'a> Doors<'a> {
         name: &ImageName,
         side: &SideRequest,
         lookaside: &Lookaside,
+        references: &[Reference],
     ) -> Result<Box<dyn Destination>, Failure> {
         let options = DestinationOptions {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
+            additional_references: references.to_vec(),
             signatures: lookaside.of(name, &self.net, &self.tls)?,
             ..DestinationOptions::default()
         };

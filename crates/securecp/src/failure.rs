@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use anyhow::anyhow;
 use securecp_copy::CopyError;
@@ -11,6 +10,7 @@ use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
 
+use crate::dialect::Dialect;
 use crate::hint;
 
 /// Longest error line, in characters; texts from elsewhere are cut long before.
@@ -41,12 +41,6 @@ impl Exit {
             Self::Refused => 3,
             Self::Usage => 64,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.number())
     }
 }
 
@@ -81,19 +75,14 @@ impl Failure {
     }
 
     /// Writes the error and its hint; a standard error that cannot be written leaves only the exit code.
-    pub(crate) fn print(&self) {
-        let _ = io::stderr().write_all(self.lines().as_bytes());
+    pub(crate) fn print(&self, dialect: Dialect) {
+        let _ = io::stderr().write_all(self.lines(dialect).as_bytes());
     }
 
     /// The error line and, if there is one, the hint line.
-    pub(crate) fn lines(&self) -> String {
-        match &self.hint {
-            Some(hint) => {
-                let hint = Escaped::new(hint).limit(LINE_LIMIT);
-                format!("securecp: error: {self}\nhint: {hint}\n")
-            }
-            None => format!("securecp: error: {self}\n"),
-        }
+    pub(crate) fn lines(&self, dialect: Dialect) -> String {
+        let hint = self.hint.as_ref().map(|hint| Escaped::new(hint).limit(LINE_LIMIT).to_string());
+        dialect.failure(&self.to_string(), hint.as_deref())
     }
 }
 

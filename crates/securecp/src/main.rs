@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod connect;
+mod dialect;
 mod failure;
 mod files;
 mod hint;
@@ -20,43 +21,56 @@ mod template;
 mod usage;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use clap::error::ErrorKind;
 use securecp_layer::Scope;
 
 use args::Cli;
+use dialect::Dialect;
 use failure::{Exit, Failure};
 use request::Globals;
 use session::Session;
 
 fn main() -> ExitCode {
-    match run(std::env::args_os()) {
-        Ok(()) => Exit::Done.into(),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let exit = std::env::var_os("SECURECP_EXIT");
+    let dialect = Dialect::choose(words.first().map(OsString::as_os_str), exit.as_deref());
+    let ended = match run(words, dialect) {
+        Ok(()) => Exit::Done,
         Err(failure) => {
-            failure.print();
-            failure.exit().into()
+            failure.print(dialect);
+            failure.exit()
         }
-    }
+    };
+    dialect.number(ended).into()
 }
 
-fn run(words: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let cli = match Cli::try_parse_from(words) {
+fn run(words: Vec<OsString>, dialect: Dialect) -> Result<(), Failure> {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage::failure(&error).map_or_else(|| show(&error), Err),
+        Err(error) => {
+            let failure = usage::failure(&error, &words, dialect);
+            return failure.map_or_else(|| show(&error, dialect), Err);
+        }
     };
     logging::start(&cli.globals);
-    let globals = Globals::try_from(cli.globals)?;
+    let globals = Globals { lenient: dialect.is_skopeo(), ..Globals::try_from(cli.globals)? };
     let scope = globals.time_limit.map_or_else(Scope::new, Scope::lasting);
     stop::cancel_on_signals(&scope).context("listening for signals")?;
     let mut out = io::stdout().lock();
-    let mut session = Session { globals, scope: &scope, out: &mut out };
+    let mut session = Session { globals, dialect, scope: &scope, out: &mut out };
     commands::run(cli.command, &mut session)
 }
 
 /// Help and version, as asked for.
-fn show(text: &clap::Error) -> Result<(), Failure> {
-    Ok(text.print().context("writing the help")?)
+fn show(text: &clap::Error, dialect: Dialect) -> Result<(), Failure> {
+    let printed = match dialect.version().filter(|_| text.kind() == ErrorKind::DisplayVersion) {
+        Some(version) => io::stdout().write_all(version.as_bytes()),
+        None => text.print(),
+    };
+    Ok(printed.context("writing the help")?)
 }

@@ -7,12 +7,14 @@ use anyhow::Context;
 use securecp_layer::Scope;
 use serde::Serialize;
 
+use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::request::Globals;
 
 /// What holds for one command: the options of every command, what ends it, where its results go.
 pub(crate) struct Session<'a> {
     pub(crate) globals: Globals,
+    pub(crate) dialect: Dialect,
     pub(crate) scope: &'a Scope,
     /// Results only; everything else goes to standard error.
     pub(crate) out: &'a mut dyn Write,

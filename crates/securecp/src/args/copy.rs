@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::switch::parse_switch;
 use super::{CompressArgs, CryptArgs, DestArgs, RetryArgs, SrcArgs};
 
 /// Copy an image
@@ -32,9 +33,8 @@ pub(crate) struct CopyArgs {
     pub(crate) source_side: SrcArgs,
     #[command(flatten)]
     pub(crate) destination_side: DestArgs,
-    /// File with credentials for both sides, instead of the usual ones
-    #[arg(long, value_name = "FILE", help_heading = "Reaching both sides")]
-    pub(crate) authfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) both_sides: BothSidesArgs,
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
     #[command(flatten)]
@@ -87,6 +87,19 @@ pub(crate) struct NameArgs {
     /// Write the digest of the copied manifest to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Reaching both sides")]
+pub(crate) struct BothSidesArgs {
+    /// File with credentials for both sides, instead of the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+
+    /// The reference's old option for both sides
+    #[arg(long, hide = true, value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) tls_verify: Option<bool>,
 }
 
 #[derive(Debug, Args)]

@@ -26,7 +26,9 @@ mod switch;
 use clap::{Parser, Subcommand};
 
 pub(crate) use compress::CompressArgs;
-pub(crate) use copy::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
+pub(crate) use copy::{
+    BothSidesArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs,
+};
 pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
-use securecp_copy::{Edits, Job, Outcome, Written, copy};
+use securecp_copy::{Changed, Edits, Job, Outcome, Written, copy};
 use securecp_trust::Gate;
 use serde_json::{Value, json};
 
 use crate::args::CopyArgs;
 use crate::connect::Doors;
+use crate::dialect::copy_lines;
 use crate::failure::Failure;
 use crate::lookaside::Lookaside;
 use crate::plan_view;
@@ -38,8 +39,13 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
     let doors = Doors::new(&session.globals, request.retry)?;
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
     let from = doors.source(&request.source, &request.source_side, &lookaside)?;
-    let to = doors.destination(&request.destination, &request.destination_side, &lookaside)?;
-    let report = request.progress.start();
+    let to = doors.destination(
+        &request.destination,
+        &request.destination_side,
+        &lookaside,
+        &request.references,
+    )?;
+    let report = progress(request, session).start();
     let edits = Edits { scope: session.scope.clone(), ..request.edits.clone() };
     let gate = Gate::new(&policy::read_key).require_signed(session.globals.require_signed);
     let job = Job {
@@ -64,7 +70,8 @@ fn show(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     match (&outcome.written, request.json) {
-        (Some(written), true) => session.write_json(&result(written)),
+        (Some(written), true) => session.write_json(&result(request, outcome, written)),
+        (Some(_), false) if session.dialect.is_skopeo() => say_as_skopeo(request, outcome, session),
         (Some(written), false) => {
             summarise(request, written);
             Ok(())
@@ -74,12 +81,51 @@ fn show(
     }
 }
 
-fn result(written: &Written) -> Value {
+/// The reference says nothing on standard error while it copies, and our bars need a terminal.
+fn progress(request: &CopyRequest, session: &Session<'_>) -> ProgressStyle {
+    match request.progress {
+        ProgressStyle::Lines if session.dialect.is_skopeo() => ProgressStyle::WarningsOnly,
+        style => style,
+    }
+}
+
+/// The reference's lines on standard output, for scripts that look for them.
+fn say_as_skopeo(
+    request: &CopyRequest,
+    outcome: &Outcome,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    if request.progress == ProgressStyle::WarningsOnly {
+        return Ok(());
+    }
+    session.write(copy_lines(outcome, request.edits.remove_signatures).as_bytes())
+}
+
+fn result(request: &CopyRequest, outcome: &Outcome, written: &Written) -> Value {
     let manifests: Vec<String> = written.manifests.iter().map(ToString::to_string).collect();
+    let root = &outcome.plan.found(0).subject.manifest;
+    let changed: Vec<Value> = written.changed.iter().map(changed).collect();
+    let encryption = request.edits.encrypt.as_ref();
+    let recipients: Vec<String> = encryption
+        .map(|encryption| encryption.recipients.list().iter().map(ToString::to_string).collect())
+        .unwrap_or_default();
     json!({
         "digest": written.root.digest().to_string(),
+        "sourceDigest": root.digest().to_string(),
         "manifests": manifests,
+        "changed": changed,
+        "recipients": recipients,
         "bytesSent": written.sent_bytes,
+    })
+}
+
+/// One manifest that got another digest, and why.
+fn changed(changed: &Changed) -> Value {
+    let reasons: Vec<String> = changed.reasons.iter().map(ToString::to_string).collect();
+    json!({
+        "sourceDigest": changed.from.to_string(),
+        "digest": changed.to.to_string(),
+        "reasons": reasons,
     })
 }
 

@@ -26,10 +26,13 @@ pub(crate) fn run(args: ListTagsArgs, session: &mut Session<'_>) -> Result<(), F
     let doors = Doors::new(&session.globals, request.retry)?;
     let listing = match request.name.transport {
         Transport::Docker => of_registry(&request, &doors, session)?,
-        Transport::Oci => of_layout(&request, &doors, session)?,
+        Transport::Oci | Transport::OciArchive | Transport::DockerArchive => {
+            of_file(&request, &doors, session)?
+        }
         other => {
             return Err(Failure::usage(format!(
-                "Unsupported transport '{other}' for tag listing. Only supported: docker, oci"
+                "Unsupported transport '{other}' for tag listing. Only supported: docker, oci, oci-archive, \
+                 docker-archive"
             )));
         }
     };
@@ -55,7 +58,8 @@ fn of_registry(
     Ok(Listing { repository: Some(repository.to_string()), tags })
 }
 
-fn of_layout(
+/// The names in a layout or archive; an image without any is shown by its position.
+fn of_file(
     request: &ImageRequest,
     doors: &Doors<'_>,
     session: &Session<'_>,
@@ -63,8 +67,9 @@ fn of_layout(
     let options = doors.source_options(&request.side);
     let images = securecp_transport::list(&request.name, &options, session.scope);
     let images = images.with_context(|| format!("listing the names in {}", request.name))?;
-    Ok(Listing {
-        repository: None,
-        tags: images.into_iter().flat_map(|image| image.names).collect(),
-    })
+    let names = images.into_iter().enumerate().flat_map(|(position, image)| match image.names {
+        names if names.is_empty() => vec![format!("@{position}")],
+        names => names,
+    });
+    Ok(Listing { repository: None, tags: names.collect() })
 }

@@ -2,7 +2,7 @@ use securecp_copy::Recompression;
 use securecp_layer::{Compression, GzipLevel, ZstdLevel};
 use securecp_oci::{Escaped, ImageName, Transport};
 
-use super::both;
+use super::{Globals, both};
 use crate::args::CompressArgs;
 use crate::failure::Failure;
 
@@ -10,10 +10,13 @@ use crate::failure::Failure;
 pub(crate) fn recompression(
     args: &CompressArgs,
     destination: &ImageName,
+    globals: &Globals,
 ) -> Result<Recompression, Failure> {
-    check_places(args, destination)?;
+    check_places(args, destination, globals)?;
     let format = args.dest_compress_format.as_deref();
-    match (format, args.dest_compress, args.dest_decompress) {
+    // Elsewhere they were warned of, or the copy would have ended above.
+    let in_dir = destination.transport == Transport::Dir;
+    match (format, args.dest_compress && in_dir, args.dest_decompress && in_dir) {
         (_, true, true) => Err(both("--dest-compress", "--dest-decompress")),
         (Some(_), _, true) => Err(both("--dest-compress-format", "--dest-decompress")),
         (Some(format), _, false) => Ok(Recompression::To(compression(format, args)?)),
@@ -28,7 +31,11 @@ pub(crate) fn recompression(
 }
 
 /// Some options speak of one transport only.
-fn check_places(args: &CompressArgs, destination: &ImageName) -> Result<(), Failure> {
+fn check_places(
+    args: &CompressArgs,
+    destination: &ImageName,
+    globals: &Globals,
+) -> Result<(), Failure> {
     let rules: [(&str, bool, &[Transport]); 4] = [
         ("--dest-compress", args.dest_compress, &[Transport::Dir]),
         ("--dest-decompress", args.dest_decompress, &[Transport::Dir]),
@@ -42,10 +49,10 @@ fn check_places(args: &CompressArgs, destination: &ImageName) -> Result<(), Fail
     for (option, given, places) in rules {
         if given && !places.contains(&destination.transport) {
             let names: Vec<String> = places.iter().map(|place| format!("{place}:")).collect();
-            return Err(Failure::usage(format!(
+            globals.no_effect(format!(
                 "{option} has no effect on {destination}, expected a destination of {}",
                 names.join(" or ")
-            )));
+            ))?;
         }
     }
     Ok(())
@@ -84,11 +91,15 @@ fn compression(format: &str, args: &CompressArgs) -> Result<Compression, Failure
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::Cli;
     use crate::failure::Exit;
 
     fn to(destination: &str, args: CompressArgs) -> Result<Recompression, Failure> {
-        recompression(&args, &destination.parse().unwrap())
+        let globals = Globals::try_from(Cli::try_parse_from(["securecp", "demo"]).unwrap().globals);
+        recompression(&args, &destination.parse().unwrap(), &globals.unwrap())
     }
 
     fn format(name: &str, level: Option<i64>) -> CompressArgs {

@@ -1,14 +1,17 @@
 use std::path::PathBuf;
 
 use securecp_copy::{Edits, Effort, IndexMode, Select};
-use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Tag, Transport};
+use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Reference, Tag};
 
+use super::additional::AdditionalNames;
 use super::compress::recompression;
 use super::crypt::{decryption, encryption};
 use super::{Globals, Retry, SideRequest, both, image};
-use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, split_list};
+use crate::args::{
+    BothSidesArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, SideArgs,
+};
 use crate::failure::Failure;
-use crate::progress::ProgressStyle;
+use crate::progress::{ProgressStyle, warn};
 
 /// A copy, checked.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct CopyRequest {
     /// As given; requests and transfers have different usual values.
     pub(crate) retry: Retry,
     pub(crate) tags: Vec<Tag>,
+    /// Further names in an archive.
+    pub(crate) references: Vec<Reference>,
     pub(crate) digestfile: Option<PathBuf>,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
@@ -34,14 +39,17 @@ impl CopyRequest {
     pub(crate) fn new(args: CopyArgs, globals: &Globals) -> Result<Self, Failure> {
         let source = image("source", &args.source)?;
         let destination = image("destination", &args.destination)?;
-        let tags = additional_tags(&args.names.additional_tag, &destination)?;
-        let recompression = recompression(&args.compression, &destination)?;
-        let output = args.output;
+        let names = AdditionalNames::read(&args.names.additional_tag, &destination, globals)?;
+        let recompression = recompression(&args.compression, &destination, globals)?;
+        let (output, both_sides) = (args.output, args.both_sides);
+        if both_sides.tls_verify.is_some() {
+            warn("'--tls-verify' is deprecated, instead use: --src-tls-verify, --dest-tls-verify");
+        }
         Ok(Self {
             source,
             destination,
-            source_side: SideRequest::sharing(args.source_side, args.authfile.as_ref())?,
-            destination_side: SideRequest::sharing(args.destination_side, args.authfile.as_ref())?,
+            source_side: side(args.source_side.into(), &both_sides)?,
+            destination_side: side(args.destination_side.into(), &both_sides)?,
             select: select(&args.selection, globals.platform.clone())?,
             edits: Edits {
                 preserve_digests: args.changes.preserve_digests,
@@ -56,13 +64,21 @@ impl CopyRequest {
             },
             effort: effort(&args.effort),
             retry: Retry::from(&args.effort.retry),
-            tags,
+            tags: names.tags,
+            references: names.references,
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
             json: output.json,
             progress: progress(&output)?,
         })
     }
+}
+
+/// A side as given, with what both share unless it has its own.
+fn side(mut args: SideArgs, both_sides: &BothSidesArgs) -> Result<SideRequest, Failure> {
+    args.authfile = args.authfile.or_else(|| both_sides.authfile.clone());
+    args.tls_verify = args.tls_verify.or(both_sides.tls_verify);
+    SideRequest::try_from(args)
 }
 
 fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
@@ -142,36 +158,6 @@ fn effort(args: &EffortArgs) -> Effort {
         retry_delay: retry.delay,
         ..usual
     }
-}
-
-/// Further tags stand beside the destination's own in its repository; elsewhere they would have no effect.
-fn additional_tags(given: &[String], destination: &ImageName) -> Result<Vec<Tag>, Failure> {
-    if given.is_empty() {
-        return Ok(Vec::new());
-    }
-    if !matches!(destination.transport, Transport::Docker | Transport::Oci) {
-        return Err(Failure::usage(format!(
-            "--additional-tag: {destination} has no tags, expected a docker: or oci: destination"
-        )));
-    }
-    let mut tags = Vec::new();
-    for value in given {
-        for text in split_list(value).map_err(|problem| bad_tag(&problem))? {
-            let tag: Tag = text
-                .parse()
-                .map_err(|error: securecp_oci::ReferenceError| bad_tag(&error.to_string()))?;
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
-    }
-    Ok(tags)
-}
-
-fn bad_tag(problem: &str) -> Failure {
-    Failure::usage(format!("--additional-tag: {problem}")).hint(
-        "give bare tags of the destination's repository, for example --additional-tag v1,v1.2",
-    )
 }
 
 #[cfg(test)]

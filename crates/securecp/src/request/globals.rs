@@ -7,6 +7,7 @@ use securecp_oci::PlatformWish;
 use super::both;
 use crate::args::GlobalArgs;
 use crate::failure::Failure;
+use crate::progress::warn;
 
 /// What holds for every command.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Globals {
     /// `None` means no limit.
     pub(crate) time_limit: Option<Duration>,
     pub(crate) tmpdir: PathBuf,
+    /// Options that cannot take effect are warned of instead of refused.
+    pub(crate) lenient: bool,
     /// Where registries.d is, if not in the usual places.
     pub(crate) registries_d: Option<PathBuf>,
     pub(crate) tls_details: Option<PathBuf>,
@@ -35,6 +38,17 @@ pub(crate) enum PolicyChoice {
     AcceptAnything,
 }
 
+impl Globals {
+    /// An option cannot take effect: an error, unless the caller is used to other manners.
+    pub(crate) fn no_effect(&self, problem: String) -> Result<(), Failure> {
+        if !self.lenient {
+            return Err(Failure::usage(problem));
+        }
+        warn(&problem);
+        Ok(())
+    }
+}
+
 impl TryFrom<GlobalArgs> for Globals {
     type Error = Failure;
 
@@ -47,6 +61,7 @@ impl TryFrom<GlobalArgs> for Globals {
             require_signed: args.require_signed,
             platform: platform(&args, host_platform()),
             time_limit: args.command_timeout.filter(|limit| !limit.is_zero()),
+            lenient: false,
             registries_d: args.registries_d,
             tls_details: args.tls_details,
             user_agent_prefix: args.user_agent_prefix,

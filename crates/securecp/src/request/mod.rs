@@ -1,5 +1,6 @@
 //! From words to checked requests: every rule about which options exclude or need each other stands here.
 
+mod additional;
 mod compress;
 mod copy;
 mod crypt;

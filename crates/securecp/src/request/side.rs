@@ -27,17 +27,6 @@ pub(crate) enum Login {
     User { name: String, password: Secret },
 }
 
-impl SideRequest {
-    /// The side as given, with a file of credentials that both sides share unless it has one of its own.
-    pub(crate) fn sharing(
-        args: impl Into<SideArgs>,
-        authfile: Option<&PathBuf>,
-    ) -> Result<Self, Failure> {
-        let side = Self::try_from(args.into())?;
-        Ok(Self { authfile: side.authfile.or_else(|| authfile.cloned()), ..side })
-    }
-}
-
 impl TryFrom<SideArgs> for SideRequest {
     type Error = Failure;
 

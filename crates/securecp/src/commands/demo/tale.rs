@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::args::Cli;
 use crate::commands;
+use crate::dialect::Dialect;
 use crate::failure::{Exit, Failure};
 use crate::request::Globals;
 use crate::session::Session;
@@ -61,7 +62,7 @@ impl<'a, 'b> Tale<'a, 'b> {
         let exit = result.as_ref().err().map_or(Exit::Done, Failure::exit);
         let mut said = String::new();
         if let Err(failure) = &result {
-            said = failure.lines();
+            said = failure.lines(Dialect::OWN);
             said.lines().try_for_each(|line| self.say(&format!("    {line}")))?;
             self.say(&format!("    (exit code {})", exit.number()))?;
         }
@@ -93,11 +94,12 @@ impl<'a, 'b> Tale<'a, 'b> {
     fn run(&self, words: &[String], answer: &mut Vec<u8>) -> Result<(), Failure> {
         let line = std::iter::once("securecp").chain(words.iter().map(String::as_str));
         let cli = Cli::try_parse_from(line).map_err(|error| {
-            usage::failure(&error)
+            usage::failure(&error, &[], Dialect::OWN)
                 .unwrap_or_else(|| Failure::usage("help is not part of the story"))
         })?;
         let globals = Globals::try_from(cli.globals)?;
-        let mut session = Session { globals, scope: self.session.scope, out: answer };
+        let scope = self.session.scope;
+        let mut session = Session { globals, dialect: Dialect::OWN, scope, out: answer };
         commands::run(cli.command, &mut session)
     }
 }

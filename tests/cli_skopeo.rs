@@ -1,0 +1,173 @@
+//! The program as a drop-in for the reference: called by its name, with its exit codes and phrases.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its premise fails")]
+
+mod cli;
+
+use cli::serve::Served;
+use cli::{Place, Run, image};
+
+/// Runs a line with the program called `skopeo`.
+fn skopeo(place: &Place, line: &str) -> Run {
+    let link = place.path("skopeo");
+    if !link.exists() {
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_securecp"), &link).unwrap();
+    }
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let output = place.command_of(&link, &words).output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The message of the one line that the reference would log.
+fn fatal(run: &Run) -> String {
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    let (time, rest) = run.err.split_once(" level=fatal msg=\"").unwrap();
+    assert!(time.starts_with("time=\"20"), "{time}");
+    rest.strip_suffix("\"\n").unwrap().replace("\\\"", "\"")
+}
+
+#[test]
+fn copies_with_the_references_lines_on_standard_output() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let run = skopeo(&place, "copy --policy accept.json oci:image:v1 dir:out");
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(lines[0], "Getting image source signatures");
+    assert!(
+        lines[1].starts_with("Copying blob sha256:")
+            && lines[2].starts_with("Copying blob sha256:")
+    );
+    assert!(lines[3].starts_with("Copying config sha256:"));
+    assert_eq!(lines[4..], ["Writing manifest to image destination"]);
+    let quiet = skopeo(&place, "copy -q --policy accept.json oci:image:v1 dir:out");
+    assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (0, "", ""));
+}
+
+#[test]
+fn copies_lists_with_the_references_lines() {
+    let place = Place::new();
+    image::two_platforms(&place.path("image"));
+    let run = skopeo(&place, "copy --all --policy accept.json oci:image:v1 oci:out:v1");
+    assert_eq!(run.code, 0, "{run:?}");
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["Getting image list signatures", "Copying 2 images generated from 2 images in list"]
+    );
+    assert!(lines[2].starts_with("Copying image sha256:") && lines[2].ends_with(" (1/2)"));
+    assert_eq!(
+        lines[lines.len() - 2..],
+        ["Writing manifest list to image destination", "Storing list signatures"]
+    );
+}
+
+#[test]
+fn exit_codes_and_phrases_are_the_references() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    for (line, code, says) in [
+        ("copy dir:a", 1, "Exactly two arguments expected"),
+        ("copy dir:a dir:b dir:c", 1, "Exactly two arguments expected"),
+        ("inspect", 1, "Exactly one argument expected"),
+        ("", 1, "Missing command"),
+        ("fly", 1, "Unrecognized command"),
+        (
+            "copy --policy reject.json oci:image:v1 dir:out",
+            1,
+            "Source image rejected: Running image oci:",
+        ),
+        ("copy --policy none.json oci:image:v1 dir:out", 1, "loading trust policy none.json"),
+        (
+            "copy nowhere dir:out --policy accept.json",
+            1,
+            "Invalid image name \"nowhere\", expected colon-separated transport:reference",
+        ),
+        ("inspect oci:image:v9", 2, "v9"),
+    ] {
+        let run = skopeo(&place, line);
+        assert_eq!((run.code, run.out.as_str()), (code, ""), "{line}: {run:?}");
+        assert!(fatal(&run).contains(says), "{line}: {}", run.err);
+    }
+    assert!(!place.exists("out"));
+}
+
+#[test]
+fn the_exit_codes_alone_can_be_asked_for() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let words = ["copy", "--policy", "reject.json", "oci:image:v1", "dir:out"];
+    let output = place.command(&words).env("SECURECP_EXIT", "skopeo").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.starts_with(b"securecp: error: "));
+    assert_eq!(place.command(&words).output().unwrap().status.code(), Some(3));
+}
+
+#[test]
+fn options_without_effect_are_warned_of() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    for options in [
+        "--dest-compress",
+        "--dest-decompress",
+        "--dest-precompute-digests",
+        "--additional-tag h.example/x:v2",
+    ] {
+        let line = format!("copy -q --policy accept.json {options} oci:image:v1 oci:out:v1");
+        let run = skopeo(&place, &line);
+        assert_eq!(run.code, 0, "{options}: {run:?}");
+        assert!(
+            run.err.starts_with("securecp: warning: ") && run.err.contains("has no effect on"),
+            "{}",
+            run.err
+        );
+        assert_eq!(place.run(&line).code, 64, "{options}");
+    }
+}
+
+#[test]
+fn the_old_option_for_both_sides_still_works() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    let to = format!("docker://{}/a/b:v1", served.address);
+    let run = skopeo(
+        &place,
+        &format!("copy -q --policy accept.json --tls-verify=false oci:image:v1 {to}"),
+    );
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("'--tls-verify' is deprecated"), "{}", run.err);
+    let run = skopeo(
+        &place,
+        &format!(
+            "copy -q --policy accept.json --tls-verify=false --src-tls-verify=true {to} dir:x"
+        ),
+    );
+    assert_eq!(run.code, 1, "the option of the side wins");
+}
+
+#[test]
+fn versions_can_be_told_apart_by_scripts() {
+    let place = Place::new();
+    assert!(skopeo(&place, "--version").out.starts_with("skopeo version 1.22"));
+    assert!(place.run("--version").out.starts_with("securecp "));
+}
+
+#[test]
+fn archives_get_further_names() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    place.ok("copy -q --format v2s2 oci:image:v1 docker-archive:a.tar:h.example/x:v1 --additional-tag h.example/x:v2");
+    let run = place.run("list-tags docker-archive:a.tar");
+    assert_eq!(run.code, 0, "{run:?}");
+    let tags: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(tags["Tags"], serde_json::json!(["h.example/x:v1", "h.example/x:v2"]));
+    let run = place
+        .run("copy --policy accept.json dir:x docker-archive:b.tar --additional-tag h.example/x");
+    assert_eq!(run.code, 64, "{run:?}");
+    assert!(run.err.contains("expected a name with a tag"), "{}", run.err);
+}
