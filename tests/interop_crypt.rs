@@ -200,3 +200,75 @@ fn nothing_appears_when_ciphertext_was_altered() {
         assert!(!place.exists() || to == "oci" && !place.join("index.json").exists(), "{to}");
     }
 }
+
+#[test]
+fn a_further_recipient_leaves_the_bytes_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| oci(&scratch.path().join(name), "x");
+    let from = oci(&vector("enc-jwe"), "enc");
+    let to_b = format!("jwe:{}", key("rsa-b.pub.pem"));
+    let options = ["--decryption-key", &key("rsa-a.pem"), "--add-recipient", &to_b];
+    copy(OURS, &options, &from, &at("both"));
+    assert_eq!(layers(&at("both")), layers(&from), "same ciphertext, same types");
+    for secret in ["rsa-a.pem", "rsa-b.pem"] {
+        copy(THEIRS, &["--decryption-key", &key(secret)], &at("both"), &at(secret));
+        assert_eq!(layers(&at(secret)), layers(&plain()), "{secret}");
+    }
+    let run = try_securecp(&["copy", "--add-recipient", &to_b, &from, &at("never")]);
+    assert_eq!(run.status.code(), Some(64), "who is not a recipient cannot add one");
+}
+
+#[test]
+fn the_result_says_which_layers_and_for_whom() {
+    let scratch = tempfile::tempdir().unwrap();
+    let to = oci(&scratch.path().join("enc"), "x");
+    let recipient = format!("jwe:{}", key("rsa-a.pub.pem"));
+    let layer = "--encrypt-layer=1";
+    let run = securecp(&["copy", "--json", "--encryption-key", &recipient, layer, &plain(), &to]);
+    let result: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(result["changed"][0]["reasons"][0], "layer 1 is encrypted");
+    assert_eq!(result["recipients"].as_array().unwrap().len(), 1);
+    let source = skopeo(&["inspect", "--raw", &plain()]).stdout;
+    assert_eq!(result["sourceDigest"], support::sha256(&source));
+}
+
+/// A throw-away GnuPG home with a key for `who`, without passphrase.
+fn gnupg_home(who: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new("gpg")
+        .env("GNUPGHOME", home.path())
+        .args([
+            "--batch",
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            who,
+            "rsa2048",
+            "encr,sign",
+            "never",
+        ])
+        .output()
+        .expect("gpg is needed for the interop tests: ./test installs it");
+    assert!(output.status.success(), "{}", support::run::said(&output));
+    home
+}
+
+#[test]
+fn the_users_own_gnupg_serves_both_ends() {
+    let home = gnupg_home("Carol <carol@securecp.test>");
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| oci(&scratch.path().join(name), "x");
+    let run = |arguments: &[&str]| {
+        let output = support::run::command().env("GNUPGHOME", home.path()).args(arguments).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{arguments:?}\n{}", support::run::said(&output));
+    };
+    run(&["copy", "--encryption-key", "pgp:carol@securecp.test", &plain(), &at("enc")]);
+    run(&["copy", "--decryption-key", "pgp:", &at("enc"), &at("dec")]);
+    assert_eq!(layers(&at("dec")), layers(&plain()));
+    let stop = std::process::Command::new("gpgconf")
+        .env("GNUPGHOME", home.path())
+        .args(["--kill", "gpg-agent"])
+        .status();
+    assert!(stop.is_ok_and(|status| status.success()));
+}

@@ -13,9 +13,14 @@ pub(crate) fn securecp(arguments: &[&str]) -> Output {
 
 /// Runs securecp with a policy that accepts everything.
 pub(crate) fn try_securecp(arguments: &[&str]) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+/// securecp with a policy that accepts everything, to be given a command.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_securecp"));
-    command.arg("--policy").arg(accept_all()).args(arguments);
-    command.output().unwrap()
+    command.arg("--policy").arg(accept_all());
+    command
 }
 
 /// Runs Debian's skopeo; it must succeed. A missing skopeo is a failure, not a reason to skip.

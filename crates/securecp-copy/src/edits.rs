@@ -78,6 +78,8 @@ pub struct Encryption {
     pub recipients: Arc<Recipients>,
     /// Which layers.
     pub layers: LayerSelection,
+    /// Give them access to layers that are encrypted already, whose bytes then stay; needs keys to decrypt.
+    pub add: bool,
 }
 
 /// New signatures.

@@ -5,7 +5,7 @@ use securecp_trust::{Gate, Policy};
 
 use crate::edits::Edits;
 use crate::error::{CopyError, Phase, Side};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reason};
 use crate::probe::probe;
 use crate::run::run;
 use crate::select::Select;
@@ -73,8 +73,21 @@ pub struct Written {
     pub root: RawManifest,
     /// Every manifest put or found there, children first.
     pub manifests: Vec<Digest>,
+    /// Manifests that have another digest here than at the source, and why.
+    pub changed: Vec<Changed>,
     /// Bytes of blobs that were sent.
     pub sent_bytes: u64,
+}
+
+/// A manifest that became another one.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Its digest at the source.
+    pub from: Digest,
+    /// Its digest here.
+    pub to: Digest,
+    /// Why.
+    pub reasons: Vec<Reason>,
 }
 
 /// Copies an image: the one path.

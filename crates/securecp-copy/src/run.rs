@@ -11,7 +11,7 @@ use securecp_transport::{BlobPut, Place, TransportError, Writing};
 
 use crate::chain::chain;
 use crate::error::{Cause, CopyError, Phase, Side, side_of};
-use crate::job::{Job, Written};
+use crate::job::{Changed, Job, Written};
 use crate::plan::{
     BlobAction, BlobWork, ManifestWork, NodeId, Plan, Produced, SignatureWork, Work, place,
 };
@@ -21,6 +21,7 @@ use crate::schedule::{self, Done, Graph, Limits, Weight};
 pub(crate) struct Ran {
     pub(crate) root: RawManifest,
     pub(crate) manifests: Vec<(RawManifest, Place)>,
+    changed: Vec<Changed>,
     sent_bytes: u64,
 }
 
@@ -29,6 +30,7 @@ impl Ran {
         Written {
             root: self.root,
             manifests: self.manifests.iter().map(|(m, _)| m.digest().clone()).collect(),
+            changed: self.changed,
             sent_bytes: self.sent_bytes,
         }
     }
@@ -77,6 +79,7 @@ fn weight(work: &Work) -> Weight {
 
 fn collect(plan: &Plan, done: Done<NodeResult>) -> Ran {
     let mut manifests = Vec::new();
+    let mut changed = Vec::new();
     let mut sent_bytes = 0;
     let mut root = plan.found(0).subject.manifest.clone();
     for (node, result) in plan.nodes().iter().zip(done.into_all()) {
@@ -85,13 +88,20 @@ fn collect(plan: &Plan, done: Done<NodeResult>) -> Ran {
                 if work.found == 0 {
                     root = manifest.clone();
                 }
+                changed.extend(change(plan, work, &manifest));
                 manifests.push((manifest, place(plan, work)));
             }
             (_, NodeResult::Blob { descriptor, sent: true }) => sent_bytes += descriptor.size,
             _ => {}
         }
     }
-    Ran { root, manifests, sent_bytes }
+    Ran { root, manifests, changed, sent_bytes }
+}
+
+fn change(plan: &Plan, work: &ManifestWork, made: &RawManifest) -> Option<Changed> {
+    let Produced::Made(reasons) = &work.produced else { return None };
+    let from = plan.found(work.found).subject.manifest.digest().clone();
+    Some(Changed { from, to: made.digest().clone(), reasons: reasons.clone() })
 }
 
 struct Runner<'a> {
@@ -312,6 +322,9 @@ impl Runner<'_> {
             {
                 document.set_entry("layers", *position, descriptor)?;
             }
+        }
+        for (position, descriptor) in &work.described {
+            document.set_entry("layers", *position, descriptor)?;
         }
         Ok(document)
     }

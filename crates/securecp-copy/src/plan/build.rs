@@ -8,7 +8,7 @@ use securecp_oci::{
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
-use crate::plan::layers::{LayerAt, chosen_for_encryption, diff_ids, step};
+use crate::plan::layers::{LayerAt, chosen_for_encryption, diff_ids, further_recipients, step};
 use crate::plan::signatures::SignatureDesk;
 use crate::plan::{
     BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, PlanError, Produced, Reason,
@@ -62,12 +62,13 @@ impl Builder<'_> {
         let found = &self.found[index];
         let manifest = &found.subject.manifest;
         let mut needs = Vec::new();
-        let mut layers = Vec::new();
+        let (mut layers, mut described) = (Vec::new(), Vec::new());
         let convert = self.conversion(manifest);
         if let Some(image) = manifest.image() {
             let (config, planned) = self.image(found, image, convert)?;
             needs.push(config);
             layers = planned;
+            described = further_recipients(manifest, image, self.edits)?;
         }
         let mut entries = Vec::new();
         for (position, child) in &found.entries {
@@ -76,11 +77,21 @@ impl Builder<'_> {
         needs.extend(layers.iter().chain(&entries).map(|(_, id)| *id));
         let mut reasons = self.reasons(found, &layers, &entries);
         reasons.extend(convert.map(Reason::Converted));
+        reasons.extend(described.iter().map(|(layer, _)| Reason::Recipients(*layer)));
         let keep = found.keep.clone();
         let produced = self.produced(index, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
             && matches!(produced, Produced::Kept(_));
-        let work = ManifestWork { found: index, layers, entries, keep, convert, produced, there };
+        let work = ManifestWork {
+            found: index,
+            layers,
+            entries,
+            convert,
+            described,
+            keep,
+            produced,
+            there,
+        };
         let id = self.push(Work::Manifest(work), needs);
         self.manifests.insert(index, id);
         self.signatures(index, id)?;

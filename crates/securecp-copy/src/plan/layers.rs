@@ -61,7 +61,9 @@ pub(super) fn chosen_for_encryption(
     image: &Image,
     edits: &Edits,
 ) -> Result<BTreeSet<usize>, PlanError> {
-    let Some(encryption) = &edits.encrypt else { return Ok(BTreeSet::new()) };
+    let Some(encryption) = edits.encrypt.as_ref().filter(|wanted| !wanted.add) else {
+        return Ok(BTreeSet::new());
+    };
     let count = image.layers.len();
     encryption.layers.positions(count).map_err(|source| PlanError::Crypt {
         manifest: manifest.digest().clone(),
@@ -71,11 +73,39 @@ pub(super) fn chosen_for_encryption(
 }
 
 fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<Unlocked>, PlanError> {
-    let Some(keys) = &edits.decrypt else { return Ok(None) };
+    let adds = edits.encrypt.as_ref().is_some_and(|wanted| wanted.add);
+    let Some(keys) = edits.decrypt.as_ref().filter(|_| !adds) else { return Ok(None) };
     let envelope = Envelope::of(layer.descriptor).map_err(|e| crypt_error(layer, e))?;
     match envelope {
         Some(_) => keys.unlock(layer.descriptor).map(Some).map_err(|e| crypt_error(layer, e)),
         None => Ok(None),
+    }
+}
+
+/// The encrypted layers that get further recipients, as they will be described; their bytes and digests stay.
+pub(super) fn further_recipients(
+    manifest: &RawManifest,
+    image: &Image,
+    edits: &Edits,
+) -> Result<Vec<(usize, Descriptor)>, PlanError> {
+    let (Some(encryption), Some(keys)) = (&edits.encrypt, &edits.decrypt) else {
+        return Ok(Vec::new());
+    };
+    let encrypted = image.layers.iter().enumerate().filter(|(_, l)| l.media_type.is_encrypted());
+    let add = |(position, layer): (usize, &Descriptor)| {
+        let unlocked = keys.unlock(layer)?;
+        Ok((position, encryption.recipients.add_to(layer, &unlocked)?))
+    };
+    let at = |position: usize| {
+        move |source| PlanError::Crypt {
+            manifest: manifest.digest().clone(),
+            layer: position,
+            source,
+        }
+    };
+    match encryption.add {
+        true => encrypted.map(|(n, layer)| add((n, layer)).map_err(at(n))).collect(),
+        false => Ok(Vec::new()),
     }
 }
 

@@ -101,6 +101,8 @@ pub struct ManifestWork {
     pub entries: Vec<(usize, NodeId)>,
     /// The format that it gets, if it has another one.
     pub convert: Option<ManifestFormat>,
+    /// Layers whose bytes stay while their description changes: those that get further recipients.
+    pub described: Vec<(usize, Descriptor)>,
     /// The positions of the entries that stay, if some are taken out.
     pub keep: Option<Vec<usize>>,
     /// What it will be.
@@ -149,6 +151,9 @@ pub enum Reason {
     /// A layer is encrypted.
     #[error("layer {0} is encrypted")]
     Encrypted(usize),
+    /// An encrypted layer gets further recipients.
+    #[error("layer {0} gets further recipients")]
+    Recipients(usize),
     /// The manifest gets another format.
     #[error("it is converted to {0}")]
     Converted(ManifestFormat),
@@ -254,6 +259,7 @@ impl Plan {
                 .rev()
                 .map(|m| m.subject.manifest.digest().clone())
                 .collect(),
+            changed: Vec::new(),
             sent_bytes: 0,
         }
     }

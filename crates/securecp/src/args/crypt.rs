@@ -14,6 +14,10 @@ pub(crate) struct CryptArgs {
     #[arg(long, value_name = "N,…", allow_hyphen_values = true)]
     pub(crate) encrypt_layer: Vec<String>,
 
+    /// Give this recipient access to layers that are encrypted already; their bytes stay. Needs --decryption-key
+    #[arg(long, value_name = "PROTOCOL:VALUE")]
+    pub(crate) add_recipient: Vec<String>,
+
     /// Decrypt layers with this private key or certificate; may be repeated. PASS is pass=…, file=FILE, fd=N, prompt,
     /// or the passphrase itself
     #[arg(long, value_name = "FILE[:PASS]")]
