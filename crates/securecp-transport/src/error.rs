@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use securecp_layer::{LayerError, Stopped};
+use securecp_net::NetError;
 use securecp_oci::json::JsonError;
 use securecp_oci::{ManifestError, ReferenceError, SignatureError};
 
@@ -89,6 +90,17 @@ pub enum TransportError {
     /// The registry failed or refused.
     #[error(transparent)]
     Registry(#[from] securecp_registry::RegistryError),
+    /// A network failure outside of a registry.
+    #[error(transparent)]
+    Network(NetError),
+    /// A Docker engine failed or refused.
+    #[error("docker engine {host}: {message}")]
+    Engine {
+        /// How it is reached.
+        host: String,
+        /// What it said.
+        message: String,
+    },
     /// The job was stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -109,7 +121,17 @@ impl TransportError {
         match self {
             Self::Layer(error) => error.is_transient(),
             Self::Registry(error) => error.is_transient(),
+            Self::Network(error) => error.is_transient(),
             _ => false,
+        }
+    }
+}
+
+impl From<NetError> for TransportError {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Stopped(stopped) => Self::Stopped(stopped),
+            other => Self::Network(other),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! Start at [`open_source`] and [`open_destination`].
 
 mod archive;
+mod daemon;
 mod destination;
 mod dir;
 mod docker;
@@ -28,6 +29,7 @@ mod source;
 mod staged;
 mod tar;
 
+pub use daemon::DaemonAccess;
 pub use destination::{Accepts, BlobPut, Destination, Place, Writing};
 pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage};
 pub use error::TransportError;

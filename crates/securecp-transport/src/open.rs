@@ -7,7 +7,7 @@ use crate::dir::{DirDestination, DirSource};
 use crate::docker::{DockerDestination, DockerSource, SignatureStorage};
 use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
 use crate::oci::{OciArchiveDestination, OciDestination, OciSource};
-use crate::{Destination, Source, TransportError};
+use crate::{DaemonAccess, Destination, Source, TransportError, daemon};
 
 /// What a source may need to know besides its name.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct SourceOptions {
     pub signatures: Option<SignatureStorage>,
     /// The folder for temporary files, such as an archive that has to be uncompressed; the system's if there is none.
     pub tmpdir: Option<PathBuf>,
+    /// The Docker engine of `docker-daemon:`.
+    pub daemon: DaemonAccess,
 }
 
 /// What a destination may need to know besides its name.
@@ -33,6 +35,8 @@ pub struct DestinationOptions {
     pub signatures: Option<SignatureStorage>,
     /// The folder for temporary files; that of the archive, or the system's, if there is none.
     pub tmpdir: Option<PathBuf>,
+    /// The Docker engine of `docker-daemon:`.
+    pub daemon: DaemonAccess,
     /// More names for the image in a `docker-archive:`, each with a tag.
     pub additional_references: Vec<Reference>,
 }
@@ -51,7 +55,7 @@ pub fn open_source(
         Transport::Dir => Ok(Box::new(DirSource::open(name)?)),
         Transport::OciArchive => Ok(Box::new(OciSource::open_archive(name, options)?)),
         Transport::DockerArchive => Ok(Box::new(DockerArchiveSource::open(name, options)?)),
-        Transport::DockerDaemon => Err(not_supported(name)),
+        Transport::DockerDaemon => Ok(Box::new(daemon::source(name, options)?)),
     }
 }
 
@@ -69,13 +73,6 @@ pub fn open_destination(
         Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
         Transport::OciArchive => Ok(Box::new(OciArchiveDestination::new(name, options)?)),
         Transport::DockerArchive => Ok(Box::new(DockerArchiveDestination::new(name, options)?)),
-        Transport::DockerDaemon => Err(not_supported(name)),
-    }
-}
-
-fn not_supported(name: &ImageName) -> TransportError {
-    TransportError::Unsupported {
-        name: name.to_string(),
-        problem: format!("transport {} is not supported yet", name.transport),
+        Transport::DockerDaemon => Ok(Box::new(daemon::destination(name, options)?)),
     }
 }

@@ -3,9 +3,9 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use securecp_layer::{Chunks, Codec, Scope};
+use securecp_layer::{Codec, Scope};
 
-use super::{detect, unpack};
+use super::{Members, detect, spool, unpack};
 use crate::TransportError;
 use crate::files::{Files, Opened};
 use crate::tar::TarIndex;
@@ -27,18 +27,6 @@ impl Container {
             temporary: temporary.map_or_else(std::env::temp_dir, Path::to_owned),
             index: Mutex::new(None),
         }
-    }
-
-    /// The members, read once.
-    pub(crate) fn index(&self, scope: &Scope) -> Result<Arc<TarIndex>, TransportError> {
-        scope.check()?;
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = &*index {
-            return Ok(Arc::clone(index));
-        }
-        let found = Arc::new(self.read(scope)?);
-        *index = Some(Arc::clone(&found));
-        Ok(found)
     }
 
     fn read(&self, scope: &Scope) -> Result<TarIndex, TransportError> {
@@ -71,36 +59,32 @@ impl Container {
         detect(&prefix[..count]).map_err(|source| self.error("reading", source))
     }
 
-    /// Unpacks into a file without a name; it is gone with this process.
+    /// Unpacks into a file without a name.
     fn spool(&self, file: File, scope: &Scope) -> Result<File, TransportError> {
-        let temporary = |source| TransportError::Io {
-            operation: "writing a temporary file in",
-            path: self.temporary.clone(),
-            source,
-        };
-        let spool = tempfile::tempfile_in(&self.temporary).map_err(temporary)?;
-        let (mut chunks, mut end) = (unpack(file)?, 0);
-        loop {
-            scope.check()?;
-            let next = chunks.next();
-            match next.map_err(|e| self.error("reading", std::io::Error::other(e)))? {
-                Some(chunk) => {
-                    // Zeros become a hole, so that gigabytes of them take no place.
-                    if chunk.iter().any(|byte| *byte != 0) {
-                        spool.write_all_at(&chunk, end).map_err(temporary)?;
-                    }
-                    end += chunk.len() as u64;
-                }
-                None => {
-                    spool.set_len(end).map_err(temporary)?;
-                    return Ok(spool);
-                }
-            }
-        }
+        spool(unpack(file)?, &self.temporary, scope, |error| {
+            self.error("reading", std::io::Error::other(error))
+        })
     }
 
     fn error(&self, operation: &'static str, source: std::io::Error) -> TransportError {
         TransportError::Io { operation, path: self.path.clone(), source }
+    }
+}
+
+impl Members for Container {
+    fn index(&self, scope: &Scope) -> Result<Arc<TarIndex>, TransportError> {
+        scope.check()?;
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = &*index {
+            return Ok(Arc::clone(index));
+        }
+        let found = Arc::new(self.read(scope)?);
+        *index = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 }
 

@@ -1,7 +1,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use securecp_layer::Scope;
 use securecp_oci::ImageName;
 
+use super::WriteMembers;
 use crate::TransportError;
 use crate::folder::{Folder, check_writable};
 use crate::path::Resolved;
@@ -77,34 +78,31 @@ impl Output {
         Ok(present)
     }
 
-    /// The folder in which blobs wait: that of the archive, so that nothing is moved over the network twice, unless
-    /// the archive is no file.
-    pub(crate) fn waiting_folder<'a>(
-        &'a self,
-        temporary: Option<&'a Path>,
-    ) -> std::borrow::Cow<'a, Path> {
+    /// The folder in which blobs wait: that of the archive, so that nothing crosses file systems twice, unless the
+    /// archive is no file.
+    pub(crate) fn waiting_folder(&self, temporary: Option<&Path>) -> PathBuf {
         match (temporary, self.present()) {
-            (Some(temporary), _) => temporary.into(),
-            (None, Ok(Present::Stream)) => std::env::temp_dir().into(),
-            (None, _) => self.path.parent().into(),
+            (Some(temporary), _) => temporary.to_owned(),
+            (None, Ok(Present::Stream)) => std::env::temp_dir(),
+            (None, _) => self.path.parent().to_owned(),
         }
     }
 
     /// Writes the whole archive and gives it its name.
     pub(crate) fn write(
         &self,
+        members: &mut WriteMembers<'_>,
         scope: &Scope,
-        members: impl FnOnce(&mut TarWriter<&mut dyn Write>) -> io::Result<()>,
     ) -> Result<(), TransportError> {
         scope.check()?;
         let replaced = match self.present()? {
-            Present::Stream => return self.stream(scope, members),
+            Present::Stream => return self.stream(members, scope),
             Present::EmptyFile(mode) | Present::File(mode) => Some(mode),
             Present::Nothing => None,
         };
         let folder = Folder::open(self.path.parent())?;
         let mut staged = Staged::create_alone(&folder, replaced)?;
-        self.fill(&mut staged, scope, members)?;
+        fill(&mut staged, members, scope).map_err(|error| self.unless_stopped(error, scope))?;
         let name = self.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
         staged.publish(&folder, name)?;
         folder.sync().or_else(|error| {
@@ -113,29 +111,14 @@ impl Output {
         })
     }
 
-    fn fill(
-        &self,
-        out: &mut dyn Write,
-        scope: &Scope,
-        members: impl FnOnce(&mut TarWriter<&mut dyn Write>) -> io::Result<()>,
-    ) -> Result<(), TransportError> {
-        let mut buffered = BufWriter::with_capacity(1 << 20, Stoppable { out, scope });
-        let mut writer = TarWriter::new(&mut buffered as &mut dyn Write);
-        let written = members(&mut writer).and_then(|()| writer.finish().map(|_| ()));
-        let flushed = written.and_then(|()| buffered.flush());
-        flushed.map_err(|source| match scope.check() {
-            Err(stopped) => stopped.into(),
-            Ok(()) => self.error("writing", source),
-        })
+    fn unless_stopped(&self, source: io::Error, scope: &Scope) -> TransportError {
+        scope.check().map_or_else(TransportError::from, |()| self.error("writing", source))
     }
 
-    fn stream(
-        &self,
-        scope: &Scope,
-        members: impl FnOnce(&mut TarWriter<&mut dyn Write>) -> io::Result<()>,
-    ) -> Result<(), TransportError> {
+    fn stream(&self, members: &mut WriteMembers<'_>, scope: &Scope) -> Result<(), TransportError> {
         let file = self.open_stream(scope)?;
-        self.fill(&mut Patient { file, scope }, scope, members)
+        fill(&mut Patient { file, scope }, members, scope)
+            .map_err(|error| self.unless_stopped(error, scope))
     }
 
     /// Waits for a reader, no longer than `scope` lasts.
@@ -156,6 +139,19 @@ impl Output {
     fn error(&self, operation: &'static str, source: io::Error) -> TransportError {
         TransportError::Io { operation, path: self.path().to_owned(), source }
     }
+}
+
+/// Writes the whole archive to `out`.
+pub(crate) fn fill(
+    out: &mut dyn Write,
+    members: &mut WriteMembers<'_>,
+    scope: &Scope,
+) -> io::Result<()> {
+    let mut buffered = BufWriter::with_capacity(1 << 20, Stoppable { out, scope });
+    let mut writer = TarWriter::new(&mut buffered as &mut dyn Write);
+    members(&mut writer)?;
+    writer.finish()?;
+    buffered.flush()
 }
 
 const PAUSE: Duration = Duration::from_millis(1);

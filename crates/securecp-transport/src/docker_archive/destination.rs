@@ -11,7 +11,7 @@ use securecp_oci::{
 
 use super::package::Package;
 use super::{legacy, name, saved};
-use crate::archive::{Output, Pool, Present, Slot};
+use crate::archive::{Output, Pool, Present, Sink, Slot, WriteMembers};
 use crate::staged::check_promise;
 use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
 
@@ -21,10 +21,37 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct DockerArchiveDestination {
     name: String,
-    output: Output,
+    sink: Box<dyn Sink>,
     reference: Option<Reference>,
     additional: Vec<Reference>,
+}
+
+/// A file that must not be there yet, or a pipe.
+#[derive(Debug)]
+struct NewFile {
+    output: Output,
     temporary: Option<PathBuf>,
+}
+
+impl Sink for NewFile {
+    fn check(&self, scope: &Scope) -> Result<(), TransportError> {
+        scope.check()?;
+        match self.output.check()? {
+            Present::File(_) => {
+                Err(self.output.refused("docker-archive doesn't support modifying existing images"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn waiting_folder(&self) -> PathBuf {
+        self.output.waiting_folder(self.temporary.as_deref())
+    }
+
+    fn write(&self, members: &mut WriteMembers<'_>, scope: &Scope) -> Result<(), TransportError> {
+        self.check(scope)?;
+        self.output.write(members, scope)
+    }
 }
 
 impl DockerArchiveDestination {
@@ -34,13 +61,19 @@ impl DockerArchiveDestination {
         options: &DestinationOptions,
     ) -> Result<Self, TransportError> {
         let (path, reference) = name::parse_destination(name)?;
-        Ok(Self {
-            name: name.to_string(),
-            output: Output::new(name, &path)?,
-            reference,
-            additional: options.additional_references.clone(),
-            temporary: options.tmpdir.clone(),
-        })
+        let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
+        let sink = Box::new(NewFile { output, temporary });
+        let additional = options.additional_references.clone();
+        Ok(Self { additional, ..Self::into_sink(name.to_string(), reference, sink) })
+    }
+
+    /// An archive that goes to `sink`.
+    pub(crate) fn into_sink(
+        name: String,
+        reference: Option<Reference>,
+        sink: Box<dyn Sink>,
+    ) -> Self {
+        Self { name, sink, reference, additional: Vec::new() }
     }
 
     fn unsupported(&self, problem: impl Into<String>) -> TransportError {
@@ -84,13 +117,7 @@ impl Destination for DockerArchiveDestination {
     }
 
     fn check(&self, scope: &Scope) -> Result<(), TransportError> {
-        scope.check()?;
-        match self.output.check()? {
-            Present::File(_) => {
-                Err(self.output.refused("docker-archive doesn't support modifying existing images"))
-            }
-            _ => Ok(()),
-        }
+        self.sink.check(scope)
     }
 
     fn has_blob(&self, _: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
@@ -111,7 +138,7 @@ impl Destination for DockerArchiveDestination {
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         self.check(scope)?;
-        let pool = Pool::create(&self.output.waiting_folder(self.temporary.as_deref()))?;
+        let pool = Pool::create(&self.sink.waiting_folder())?;
         Ok(Box::new(ArchiveWriting {
             place: self,
             pool,
@@ -306,7 +333,6 @@ impl Writing for ArchiveWriting<'_> {
             return Err(self.place.unsupported("an index cannot be stored there"));
         };
         let package = self.package(image, &names)?;
-        self.place.check(scope)?;
-        self.place.output.write(scope, |tar| package.write(&self.pool, tar))
+        self.place.sink.write(&mut |tar| package.write(&self.pool, tar), scope)
     }
 }

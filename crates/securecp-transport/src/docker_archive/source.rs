@@ -8,8 +8,8 @@ use securecp_oci::{
 use super::items;
 use super::name::{self, Selection};
 use super::saved::Saved;
-use crate::archive::Container;
-use crate::files::{self, Files};
+use crate::archive::{Container, Members};
+use crate::files::Files;
 use crate::path::Resolved;
 use crate::{ListedImage, Place, Source, SourceOptions, SourceTraits, TransportError};
 
@@ -18,7 +18,7 @@ pub(crate) struct DockerArchiveSource {
     name: String,
     identity: ImageIdentity,
     selection: Selection,
-    container: Container,
+    origin: Box<dyn Members>,
     saved: Mutex<Option<Arc<Saved>>>,
 }
 
@@ -32,13 +32,15 @@ impl DockerArchiveSource {
             Selection::Only | Selection::Position(_) => None,
         };
         let anonymous = ImageIdentity::anonymous(Transport::DockerArchive);
-        Ok(Self {
-            name: name.to_string(),
-            identity: ImageIdentity { reference, ..anonymous },
-            selection,
-            container: container(name, &path, options)?,
-            saved: Mutex::new(None),
-        })
+        let identity = ImageIdentity { reference, ..anonymous };
+        let origin = Box::new(container(name, &path, options)?);
+        Ok(Self { selection, ..Self::only(name.to_string(), identity, origin) })
+    }
+
+    /// The only image of what `origin` gives.
+    pub(crate) fn only(name: String, identity: ImageIdentity, origin: Box<dyn Members>) -> Self {
+        let (selection, saved) = (Selection::Only, Mutex::new(None));
+        Self { name, identity, selection, origin, saved }
     }
 
     fn saved(&self, scope: &Scope) -> Result<Arc<Saved>, TransportError> {
@@ -47,9 +49,9 @@ impl DockerArchiveSource {
         if let Some(saved) = &*saved {
             return Ok(Arc::clone(saved));
         }
-        let index = self.container.index(scope)?;
+        let index = self.origin.index(scope)?;
         let items = items::read(index.as_ref())?;
-        let item = items::select(&items, &self.selection, self.container.place())?;
+        let item = items::select(&items, &self.selection, index.place())?;
         let found = Arc::new(Saved::read(index, item, scope)?);
         *saved = Some(Arc::clone(&found));
         Ok(found)
@@ -105,7 +107,10 @@ impl Source for DockerArchiveSource {
         scope: &Scope,
     ) -> Result<RawManifest, TransportError> {
         scope.check()?;
-        Err(files::not_found(&self.container, &format!("manifest {}", descriptor.digest)))
+        Err(TransportError::NotFound {
+            subject: format!("manifest {}", descriptor.digest),
+            place: self.origin.place(),
+        })
     }
 
     fn blob(

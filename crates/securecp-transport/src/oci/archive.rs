@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,9 +11,9 @@ use securecp_oci::{
 
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
-use crate::archive::{Container, Output, Pool, Present, Slot};
+use crate::archive::{Container, Members, Output, Pool, Present, Slot};
 use crate::staged::check_promise;
-use crate::tar::Content;
+use crate::tar::{Content, TarWriter};
 use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
 
 /// An OCI layout in a tar file, to be written anew.
@@ -184,7 +185,7 @@ impl Writing for ArchiveWriting<'_> {
         let index = self.index(root, tags)?;
         // What came there since the check may be somebody else's.
         self.place.present(scope)?;
-        self.place.output.write(scope, |tar| {
+        let mut members = |tar: &mut TarWriter<&mut dyn Write>| {
             tar.add(BLOBS, FOLDER_MODE, Content::Folder)?;
             let mut folder = "";
             let blobs = self.blobs();
@@ -202,7 +203,8 @@ impl Writing for ArchiveWriting<'_> {
                 tar.add(name, FILE_MODE, Content::File(size, &mut &bytes[..]))?;
             }
             Ok(())
-        })
+        };
+        self.place.output.write(&mut members, scope)
     }
 }
 

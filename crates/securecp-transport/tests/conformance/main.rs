@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod archive;
+mod daemon;
 mod dir;
 mod interop;
 mod oci;
@@ -157,4 +158,16 @@ conformance!(
     refuses_to_commit_what_is_not_there,
     ends_with_its_scope,
     says_that_it_cannot_write
+);
+conformance!(
+    docker_daemon_place,
+    crate::daemon::StandIn::new(),
+    reads_back_what_was_copied_in,
+    says_not_found_for_what_is_missing,
+    leaves_nothing_when_dropped,
+    looking_has_no_effect,
+    replaces_an_image,
+    refuses_bytes_that_are_not_as_promised,
+    refuses_to_commit_what_is_not_there,
+    ends_with_its_scope
 );
