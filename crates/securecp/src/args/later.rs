@@ -47,4 +47,49 @@ mod tests {
             assert_eq!(error.kind(), clap::error::ErrorKind::InvalidSubcommand, "{command}");
         }
     }
+
+    /// Sample values, since the table does not say which ones an option takes.
+    const VALUES: [&str; 5] = ["", "=true", "=1", "=1s", "=x"];
+
+    /// Whether some value of the option is taken by the argument table.
+    fn is_taken(command: &str, option: &str) -> bool {
+        let places: &[&str] = match command {
+            "copy" => &["dir:a", "dir:b"],
+            "inspect" | "list-tags" | "delete" | "login" | "manifest-digest" => &["dir:a"],
+            _ => &[],
+        };
+        VALUES.iter().any(|value| {
+            let option = format!("{option}{value}");
+            let words = ["securecp", command].into_iter().chain(places.iter().copied());
+            let words = words.chain((!option.is_empty()).then_some(option.as_str()));
+            Cli::try_parse_from(words).is_ok()
+        })
+    }
+
+    #[test]
+    fn the_table_in_the_documentation_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/skopeo.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows =
+            text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| command"));
+        let mut count = 0;
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let (command, option, state) = (cells[1], cells[2].trim_matches('`'), cells[3]);
+            let command = if command == "every" { "copy" } else { command };
+            let word = if option.is_empty() { command } else { option };
+            match state {
+                "same" | "better" => assert!(is_taken(command, option), "{row}"),
+                "not yet" => {
+                    assert!(!is_taken(command, option) && not_supported_yet(word), "{row}")
+                }
+                "will not" => {
+                    assert!(!is_taken(command, option) && !not_supported_yet(word), "{row}")
+                }
+                _ => panic!("no such state: {row}"),
+            }
+            count += 1;
+        }
+        assert!(count > 100, "the table was not found");
+    }
 }
