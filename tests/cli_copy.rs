@@ -238,7 +238,10 @@ fn usage_mistakes_exit_64() {
             "copy dir:a dir:b --src-tls-verify=maybe",
             "invalid value 'maybe' for '--src-tls-verify[=<BOOL>]': expected true or false",
         ),
-        ("copy dir:a dir:b --sign-by KEY", "--sign-by is not supported yet"),
+        (
+            "copy dir:a dir:b --sign-by-sq-fingerprint KEY",
+            "--sign-by-sq-fingerprint is not supported yet",
+        ),
         (
             "copy dir:a dir:b --insecure-policy --require-signed",
             "--require-signed and --insecure-policy exclude each other",
@@ -341,4 +344,42 @@ fn signatures_are_never_dropped_silently() {
     place.ok("copy -q --remove-signatures dir:signed oci:out:v1");
     place.ok("copy -q dir:signed dir:carried");
     assert_eq!(place.read("carried/signature-1"), place.read("signed/signature-1"));
+}
+
+#[test]
+fn a_plan_says_what_changes_and_what_stays_behind() {
+    let place = Place::new();
+    let digest = image::single(&place.path("image"));
+    let run = place.ok("copy --dry-run --dest-compress-format gzip oci:image:v1 oci:out:v1");
+    let layer = format!("blob {}, recompressed to gzip", image::own_layer("amd64"));
+    assert!(run.out.lines().any(|line| line.ends_with(&layer)), "{}", run.out);
+    let why = format!(
+        "manifest {digest}, gets another digest: layer 0 becomes gzip, layer 1 becomes gzip"
+    );
+    assert!(run.out.lines().any(|line| line.ends_with(&why)), "{}", run.out);
+    let plan = json(
+        &place.ok("copy --dry-run --json --dest-compress-format gzip oci:image:v1 oci:out:v1").out,
+    );
+    assert_eq!(plan["digest"], Value::Null);
+    assert_eq!(plan["manifests"][0]["changes"][1], "layer 1 becomes gzip");
+    assert_eq!(plan["blobs"][0]["changes"][0], "recompressed to gzip");
+    place.fails(
+        "copy --policy accept.json --preserve-digests --dest-compress-format gzip oci:image:v1 oci:out:v1",
+        1,
+        &[&format!(
+            "securecp: error: planning for this copy: Instructed to preserve digests, but {digest} would change: layer 0 \
+             becomes gzip, layer 1 becomes gzip"
+        )],
+    );
+    place.ok("copy -q oci:image:v1 dir:signed");
+    place.write("signed/signature-1", [&[0x90_u8][..], b"an OpenPGP message"].concat());
+    let run = place.ok("copy --dry-run --remove-signatures dir:signed oci:out:v1");
+    assert!(
+        run.out.contains(&format!("leave                 1 signature of {digest}\n")),
+        "{}",
+        run.out
+    );
+    let plan = json(&place.ok("copy --dry-run --json dir:signed dir:out").out);
+    assert_eq!(plan["signatures"][0]["carried"], 1);
+    assert!(!place.exists("out"));
 }

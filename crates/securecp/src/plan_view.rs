@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use indicatif::HumanBytes;
-use securecp_copy::{BlobAction, BlobWork, ManifestWork, Plan, Produced, Work};
+use securecp_copy::{BlobAction, BlobWork, Change, ManifestWork, Plan, Produced, Work};
 use securecp_oci::{Digest, Tag};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(crate) fn to_json(plan: &Plan) -> Value {
         "bytesToMove": plan.bytes_to_move(),
         "blobs": blobs(plan).map(blob_json).collect::<Vec<_>>(),
         "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
-        "signatures": signatures(plan),
+        "signatures": signatures(plan).iter().map(Signatures::json).collect::<Vec<_>>(),
         "names": names(plan).map(|name| name.json()).collect::<Vec<_>>(),
     })
 }
@@ -25,15 +25,9 @@ pub(crate) fn to_json(plan: &Plan) -> Value {
 /// The plan as a table.
 pub(crate) fn to_text(plan: &Plan) -> String {
     let mut rows = vec![["ACTION", "SIZE", "WHAT"].map(str::to_owned)];
-    rows.extend(blobs(plan).map(|work| {
-        let what = format!("blob {}", work.source.digest);
-        [action(&work.action).to_owned(), HumanBytes(work.source.size).to_string(), what]
-    }));
+    rows.extend(blobs(plan).map(blob_row));
     rows.extend(manifests(plan).map(|work| manifest_row(plan, work)));
-    rows.extend(signatures(plan).iter().map(|entry| {
-        let what = format!("{} signatures of {}", entry["count"], text(&entry["manifest"]));
-        ["copy".to_owned(), String::new(), what]
-    }));
+    rows.extend(signatures(plan).iter().flat_map(Signatures::rows));
     rows.extend(names(plan).map(|name| name.row()));
     let mut table = format!(
         "plan: {} to {}, nothing is changed\n",
@@ -45,10 +39,6 @@ pub(crate) fn to_text(plan: &Plan) -> String {
     });
     let _ = writeln!(table, "{} to move", HumanBytes(plan.bytes_to_move()));
     table
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 fn blobs(plan: &Plan) -> impl Iterator<Item = &BlobWork> {
@@ -65,18 +55,64 @@ fn manifests(plan: &Plan) -> impl Iterator<Item = &ManifestWork> {
     })
 }
 
-fn signatures(plan: &Plan) -> Vec<Value> {
+/// What becomes of the signatures of one manifest.
+struct Signatures {
+    manifest: Digest,
+    /// They travel with it.
+    carried: usize,
+    /// They are made for its new place.
+    new: usize,
+    /// They stay behind.
+    left: usize,
+}
+
+/// Manifests without any signature are left out.
+fn signatures(plan: &Plan) -> Vec<Signatures> {
     let works = plan.nodes().iter().filter_map(|node| match &node.work {
         Work::Signatures(work) => Some(work),
         _ => None,
     });
-    works
-        .map(|work| {
-            let subject = &plan.found(work.found).subject;
-            let count = subject.signatures.as_ref().map_or(0, Vec::len);
-            json!({"manifest": subject.manifest.digest().to_string(), "count": count})
+    let works: Vec<_> = works.collect();
+    let of = |found: usize| {
+        let subject = &plan.found(found).subject;
+        let work = works.iter().find(|work| work.found == found);
+        let carried = work.map_or(0, |work| work.carried);
+        let there = subject.signatures.as_ref().map_or(0, Vec::len);
+        Signatures {
+            manifest: subject.manifest.digest().clone(),
+            carried,
+            new: work.map_or(0, |work| work.identities.len()),
+            left: there.saturating_sub(carried),
+        }
+    };
+    let all = (0..plan.admitted().found().manifests().len()).map(of);
+    all.filter(|signatures| signatures.carried + signatures.new + signatures.left > 0).collect()
+}
+
+impl Signatures {
+    fn json(&self) -> Value {
+        json!({
+            "manifest": self.manifest.to_string(),
+            "carried": self.carried,
+            "new": self.new,
+            "left": self.left,
+        })
+    }
+
+    fn rows(&self) -> Vec<[String; 3]> {
+        let counts = [("copy", self.carried), ("sign", self.new), ("leave", self.left)];
+        let some = counts.into_iter().filter(|(_, count)| *count > 0);
+        some.map(|(action, count)| {
+            let what = match (action, count) {
+                ("sign", 1) => format!("{} under a name", self.manifest),
+                ("sign", count) => format!("{} under {count} names", self.manifest),
+                (_, 1) => format!("1 signature of {}", self.manifest),
+                (_, count) => format!("{count} signatures of {}", self.manifest),
+            };
+            [action.to_owned(), String::new(), what]
         })
         .collect()
+    }
 }
 
 /// What happens to a blob, in one word.
@@ -87,6 +123,22 @@ fn action(action: &BlobAction) -> &'static str {
         BlobAction::Copy { mount_from } if mount_from.is_empty() => "copy",
         BlobAction::Copy { .. } => "mount",
     }
+}
+
+fn blob_row(work: &BlobWork) -> [String; 3] {
+    let changes: String = changes(work).iter().map(|change| format!(", {change}")).collect();
+    let what = format!("blob {}{changes}", work.source.digest);
+    [action(&work.action).to_owned(), HumanBytes(work.source.size).to_string(), what]
+}
+
+/// What happens to a blob's bytes, in order.
+fn changes(work: &BlobWork) -> Vec<String> {
+    let changes = work.changes.iter().map(|change| match change {
+        Change::Decrypted => "decrypted".to_owned(),
+        Change::Recompressed(to) => format!("recompressed to {to}"),
+        Change::Encrypted => "encrypted".to_owned(),
+    });
+    changes.chain(work.made.as_ref().map(|_| "converted".to_owned())).collect()
 }
 
 fn blob_json(work: &BlobWork) -> Value {
@@ -100,6 +152,7 @@ fn blob_json(work: &BlobWork) -> Value {
         "mediaType": work.source.media_type.to_string(),
         "size": work.source.size,
         "mountFrom": from,
+        "changes": changes(work),
     })
 }
 
