@@ -167,7 +167,11 @@ fn common_mistakes() {
         ("inspect image", 64, "image: Invalid image name \"image\", expected colon-separated"),
         ("inspect oci:image:v9", 2, "reading the manifest of image oci:image:v9"),
         ("inspect dir:none", 2, "initializing source dir:none"),
-        ("inspect oci:image:v1 --sign-by KEY", 64, "--sign-by is not supported yet"),
+        (
+            "inspect oci:image:v1 --sign-by-sq-fingerprint KEY",
+            64,
+            "--sign-by-sq-fingerprint is not supported yet",
+        ),
     ] {
         let run = place.run(line);
         assert_eq!((run.code, run.out.as_str()), (code, ""), "{line}: {run:?}");

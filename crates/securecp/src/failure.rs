@@ -9,6 +9,7 @@ use securecp_copy::CopyError;
 use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
+use securecp_trust::Refusal;
 
 use crate::dialect::Dialect;
 use crate::hint;
@@ -119,6 +120,9 @@ fn joined(causes: &[&dyn Error]) -> String {
 
 fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
+        if cause.downcast_ref::<Refusal>().is_some() {
+            return Exit::Refused;
+        }
         if let Some(copy) = cause.downcast_ref::<CopyError>() {
             return match copy {
                 _ if copy.is_refused() => Exit::Refused,

@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn later_options_are_refused_by_name() {
-        assert_eq!(of(&["copy", "a", "b", "--sign-by=K"]), "--sign-by is not supported yet");
+        assert_eq!(
+            of(&["copy", "a", "b", "--sign-by-sq-fingerprint=K"]),
+            "--sign-by-sq-fingerprint is not supported yet"
+        );
         assert_eq!(of(&["sync"]), "sync is not supported yet");
     }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::switch::parse_switch;
-use super::{CompressArgs, CryptArgs, DestArgs, RetryArgs, SrcArgs};
+use super::{CompressArgs, CryptArgs, DestArgs, JudgeArgs, RetryArgs, SignArgs, SrcArgs};
 
 /// Copy an image
 ///
@@ -27,6 +27,10 @@ pub(crate) struct CopyArgs {
     pub(crate) compression: CompressArgs,
     #[command(flatten)]
     pub(crate) encryption: CryptArgs,
+    #[command(flatten)]
+    pub(crate) signing: SignArgs,
+    #[command(flatten)]
+    pub(crate) judging: JudgeArgs,
     #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]

@@ -21,7 +21,10 @@ mod retry;
 mod secret;
 mod serve;
 mod side;
+mod sign;
+mod standalone;
 mod switch;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +49,11 @@ pub(crate) use serve::ServeArgs;
 #[cfg(test)]
 pub(crate) use side::Prefix;
 pub(crate) use side::{DestArgs, ImageArgs, SideArgs, SrcArgs};
+pub(crate) use sign::{JudgeArgs, SignArgs};
+pub(crate) use standalone::{StandaloneSignArgs, StandaloneVerifyArgs, UntrustedDumpArgs};
+pub(crate) use verify::{
+    PolicyArgs, PolicyCheckArgs, PolicyExplainArgs, PolicyQuestion, VerifyArgs,
+};
 
 /// Copies container images between registries, OCI layouts and directories; nothing appears under the name that you
 /// gave before everything else has succeeded.
@@ -63,6 +71,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy an image
     Copy(Box<CopyArgs>),
+    /// Judge an image under the trust policy without copying it
+    Verify(Box<VerifyArgs>),
+    /// Look into a trust policy; no network is used
+    Policy(PolicyArgs),
     /// Show what an image is
     Inspect(Box<InspectArgs>),
     /// List the tags of a repository
@@ -75,6 +87,13 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     /// Print the digest of a manifest file
     ManifestDigest(ManifestDigestArgs),
+    /// Sign a manifest file with a key of your GnuPG
+    StandaloneSign(StandaloneSignArgs),
+    /// Verify a signature of a manifest file
+    StandaloneVerify(StandaloneVerifyArgs),
+    /// Show what a signature claims, WITHOUT VERIFYING ANY OF IT
+    #[command(hide = true)]
+    UntrustedSignatureDumpWithoutVerification(UntrustedDumpArgs),
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
     /// Print a script that completes command lines in a shell

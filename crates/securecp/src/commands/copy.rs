@@ -19,6 +19,7 @@ use crate::policy;
 use crate::progress::ProgressStyle;
 use crate::request::CopyRequest;
 use crate::session::Session;
+use crate::signers;
 
 /// Copies one image.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -36,6 +37,7 @@ pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failu
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
+    let signing = signers::load(&request.signing, session.scope)?;
     let doors = Doors::new(&session.globals, request.retry)?;
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
     let from = doors.source(&request.source, &request.source_side, &lookaside)?;
@@ -46,8 +48,10 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
         &request.references,
     )?;
     let report = progress(request, session).start();
-    let edits = Edits { scope: session.scope.clone(), ..request.edits.clone() };
-    let gate = Gate::new(&policy::read_key).require_signed(session.globals.require_signed);
+    let edits = Edits { signing, scope: session.scope.clone(), ..request.edits.clone() };
+    let gate = Gate::new(&policy::read_key)
+        .require_signed(session.globals.require_signed)
+        .index_signature(request.index_signature);
     let job = Job {
         from: &*from,
         to: &*to,

@@ -22,7 +22,8 @@ pub(crate) fn run(args: &ManifestDigestArgs, session: &mut Session<'_>) -> Resul
     session.write(format!("{digest}\n").as_bytes())
 }
 
-fn digest_of(mut file: impl Read) -> std::io::Result<Digest> {
+/// The digest that signatures use for a manifest file.
+pub(super) fn digest_of(mut file: impl Read) -> std::io::Result<Digest> {
     let mut bytes = Vec::new();
     file.by_ref().take(MANIFEST_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() <= MANIFEST_LIMIT {

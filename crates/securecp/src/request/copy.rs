@@ -2,11 +2,12 @@ use std::path::PathBuf;
 
 use securecp_copy::{Edits, Effort, IndexMode, Select};
 use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Reference, Tag};
+use securecp_trust::IndexSignature;
 
 use super::additional::AdditionalNames;
 use super::compress::recompression;
 use super::crypt::{decryption, encryption};
-use super::{Globals, Retry, SideRequest, both, image};
+use super::{Globals, Retry, SideRequest, SignRequest, both, image, index_signature};
 use crate::args::{
     BothSidesArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, SideArgs,
 };
@@ -22,6 +23,8 @@ pub(crate) struct CopyRequest {
     pub(crate) destination_side: SideRequest,
     pub(crate) select: Select,
     pub(crate) edits: Edits,
+    pub(crate) signing: SignRequest,
+    pub(crate) index_signature: IndexSignature,
     pub(crate) effort: Effort,
     /// As given; requests and transfers have different usual values.
     pub(crate) retry: Retry,
@@ -62,6 +65,8 @@ impl CopyRequest {
                 temporary: globals.tmpdir.clone(),
                 ..Edits::default()
             },
+            signing: SignRequest::try_from(args.signing)?,
+            index_signature: index_signature(&args.judging)?,
             effort: effort(&args.effort),
             retry: Retry::from(&args.effort.retry),
             tags: names.tags,
@@ -81,7 +86,8 @@ fn side(mut args: SideArgs, both_sides: &BothSidesArgs) -> Result<SideRequest, F
     SideRequest::try_from(args)
 }
 
-fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
+/// What of an index is meant.
+pub(crate) fn select(args: &SelectionArgs, platform: PlatformWish) -> Result<Select, Failure> {
     if !args.platform.is_empty() {
         return platforms(args);
     }
@@ -131,7 +137,7 @@ fn format(given: Option<&str>) -> Result<Option<ManifestFormat>, Failure> {
     given.map(parse).transpose()
 }
 
-fn unknown(option: &str, expected: &str, found: &str) -> Failure {
+pub(super) fn unknown(option: &str, expected: &str, found: &str) -> Failure {
     let found = securecp_oci::Escaped::new(found);
     Failure::usage(format!("{option}: expected {expected}, found \"{found}\""))
 }

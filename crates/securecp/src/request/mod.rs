@@ -9,13 +9,17 @@ mod image;
 mod inspect;
 mod retry;
 mod side;
+mod sign;
 
-pub(crate) use copy::CopyRequest;
+pub(crate) use copy::{CopyRequest, select};
 pub(crate) use globals::{Globals, PolicyChoice};
 pub(crate) use image::{ImageRequest, docker_reference, image};
 pub(crate) use inspect::{InspectRequest, View};
 pub(crate) use retry::Retry;
 pub(crate) use side::{Login, SideRequest};
+pub(crate) use sign::{SignRequest, SigningKey, index_signature};
+
+use copy::unknown;
 
 use crate::failure::Failure;
 

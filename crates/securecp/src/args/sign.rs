@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// New signatures.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Signing at the destination")]
+pub(crate) struct SignArgs {
+    /// Sign with this key of your GnuPG: a fingerprint, or a part of a user ID; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign_by: Vec<String>,
+
+    /// Sign with the exported OpenPGP secret key in this file; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_by_key_file: Vec<PathBuf>,
+
+    /// File whose first line is the passphrase of the only signing key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_passphrase_file: Option<PathBuf>,
+
+    /// Name for which the signature is made, written out in full, instead of the destination's
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) sign_identity: Option<String>,
+
+    /// Sign an index although not every image that it names was judged in this run
+    #[arg(long)]
+    pub(crate) dangerous_sign_partial_index: bool,
+}
+
+/// How the policy is applied.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Trust")]
+pub(crate) struct JudgeArgs {
+    /// What the signature of an index counts: ignore (its images are judged one by one), accept (it vouches for them)
+    /// or require (it must be good as well) [default: ignore]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) index_signature: Option<String>,
+}

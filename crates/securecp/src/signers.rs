@@ -1,0 +1,177 @@
+//! The keys that sign copies: in the user's GnuPG, or in a file.
+
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use securecp_copy::{ImageSigner, Signing};
+use securecp_keys::{GpgHome, GpgSigner};
+use securecp_layer::Scope;
+use securecp_oci::{Algorithm, Digest, RawManifest, Reference, Signature};
+use securecp_trust::{KEY_LIMIT, Payload, PayloadKind, SimpleSigner};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::files::read_bounded;
+use crate::request::{SignRequest, SigningKey};
+
+/// Most of a passphrase file that is read, in bytes.
+const PASSPHRASE_LIMIT: usize = 64 << 10;
+
+type Passphrase = Zeroizing<Vec<u8>>;
+
+/// Finds and unlocks the keys that `request` names, before anything is read or written elsewhere.
+pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Failure> {
+    let passphrase = request.passphrase_file.as_deref().map(read_passphrase).transpose()?;
+    let signer = |key: &SigningKey| signer(key, passphrase.clone(), scope);
+    Ok(Signing {
+        signers: request.keys.iter().map(signer).collect::<Result<_, _>>()?,
+        identity: request.identity.clone(),
+        dangerous_partial_index: request.dangerous_partial_index,
+    })
+}
+
+/// The user's GnuPG; a run of it ends with `scope`.
+pub(crate) fn gpg(scope: &Scope) -> Result<GpgHome, Failure> {
+    let scope = scope.clone();
+    let watch = move || scope.check().map_err(Into::into);
+    Ok(GpgHome::of_user()?.watch(Arc::new(watch)))
+}
+
+/// The first line of a file; only the line feed is left out.
+pub(crate) fn read_passphrase(file: &Path) -> Result<Passphrase, Failure> {
+    let name = || format!("reading the passphrase from {}", file.display());
+    let bytes = read_bounded(file, PASSPHRASE_LIMIT).map(Zeroizing::new).with_context(name)?;
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.len() > PASSPHRASE_LIMIT {
+        return Err(Failure::new(format!(
+            "{}: the passphrase has more than {PASSPHRASE_LIMIT} bytes",
+            file.display()
+        )));
+    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
+
+fn signer(
+    key: &SigningKey,
+    passphrase: Option<Passphrase>,
+    scope: &Scope,
+) -> Result<Arc<dyn ImageSigner>, Failure> {
+    match key {
+        SigningKey::Gpg(id) => {
+            let key = gpg(scope)?.signing_key(id, passphrase).context("--sign-by")?;
+            Ok(Arc::new(InGpg(key)))
+        }
+        SigningKey::File(path) => {
+            let name = || format!("--sign-by-key-file {}", path.display());
+            Ok(Arc::new(InFile(from_file(path, passphrase.as_ref()).with_context(name)?)))
+        }
+    }
+}
+
+fn from_file(path: &Path, passphrase: Option<&Passphrase>) -> anyhow::Result<SimpleSigner> {
+    let bytes = Zeroizing::new(read_bounded(path, KEY_LIMIT)?);
+    anyhow::ensure!(bytes.len() <= KEY_LIMIT, "key has more than {KEY_LIMIT} bytes");
+    let passphrase = passphrase.map(|text| text.as_slice());
+    Ok(SimpleSigner::from_key(&bytes, passphrase, SystemTime::now())?)
+}
+
+/// A key in the user's GnuPG.
+#[derive(Debug)]
+struct InGpg(GpgSigner);
+
+/// A key from a file.
+#[derive(Debug)]
+struct InFile(SimpleSigner);
+
+impl ImageSigner for InGpg {
+    fn name(&self) -> String {
+        format!("GnuPG key {}", self.0.fingerprint())
+    }
+
+    fn is_simple(&self) -> bool {
+        true
+    }
+
+    fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
+        let now = SystemTime::now();
+        Ok(self.0.sign(&payload(manifest.bytes(), identity, now)?, now)?)
+    }
+}
+
+impl ImageSigner for InFile {
+    fn name(&self) -> String {
+        format!("OpenPGP key {}", self.0.fingerprint())
+    }
+
+    fn is_simple(&self) -> bool {
+        true
+    }
+
+    fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
+        let now = SystemTime::now();
+        Ok(self.0.sign(&payload(manifest.bytes(), identity, now)?, now)?)
+    }
+}
+
+type Signed = Result<Signature, Box<dyn Error + Send + Sync>>;
+
+/// What is signed: simple signing knows manifests by their SHA-256, whatever digest names them elsewhere.
+fn payload(manifest: &[u8], identity: &Reference, now: SystemTime) -> Result<Payload, NameOnly> {
+    let digest = Digest::of(Algorithm::Sha256, manifest);
+    payload_of(&digest, identity, now)
+}
+
+/// What is signed for a digest.
+pub(crate) fn payload_of(
+    digest: &Digest,
+    identity: &Reference,
+    now: SystemTime,
+) -> Result<Payload, NameOnly> {
+    let payload = Payload::new(PayloadKind::Simple, digest, identity, now);
+    payload.ok_or_else(|| NameOnly(identity.to_string()))
+}
+
+/// A name that cannot be signed: the signature would cover every tag.
+#[derive(Debug)]
+pub(crate) struct NameOnly(String);
+
+impl fmt::Display for NameOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reference {} can't be signed, it has neither a tag nor a digest", self.0)
+    }
+}
+
+impl Error for NameOnly {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_is_the_first_line_as_it_stands() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, expected) in
+            [("pw\n", "pw"), ("pw", "pw"), ("pw\r\nmore\n", "pw\r"), ("", ""), ("\nx", "")]
+        {
+            std::fs::write(file.path(), content).unwrap();
+            assert_eq!(read_passphrase(file.path()).unwrap().as_slice(), expected.as_bytes());
+        }
+        std::fs::write(file.path(), vec![b'x'; PASSPHRASE_LIMIT + 1]).unwrap();
+        assert!(read_passphrase(file.path()).is_err());
+        assert!(read_passphrase(Path::new("/nonexistent")).is_err());
+    }
+
+    #[test]
+    fn no_signature_covers_every_tag() {
+        let name = Reference::parse_any("h.example/x").unwrap();
+        let error = payload(b"{}", &name, SystemTime::now()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "reference h.example/x can't be signed, it has neither a tag nor a digest"
+        );
+    }
+}
