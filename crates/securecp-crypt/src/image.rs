@@ -9,8 +9,13 @@ use crate::{
 /// The encrypted layers of an image by position, with what can be said of each without a key.
 ///
 /// # Errors
-/// A layer's media type and annotations contradict each other or are malformed.
+/// A layer's media type and annotations contradict each other or are malformed, or the configuration says that it is
+/// encrypted, which the format does not know.
 pub fn encrypted_layers(image: &Image) -> Result<Vec<(usize, Envelope)>, CryptError> {
+    if Envelope::of(&image.config)?.is_some() {
+        let problem = "is the image's configuration, but said to be encrypted";
+        return Err(CryptError::Contradiction { digest: image.config.digest.clone(), problem });
+    }
     let mut found = Vec::new();
     for (position, layer) in image.layers.iter().enumerate() {
         found.extend(Envelope::of(layer)?.map(|envelope| (position, envelope)));

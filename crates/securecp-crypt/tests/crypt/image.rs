@@ -44,3 +44,12 @@ fn chooses_only_layers_that_can_be_encrypted() {
     }
     assert!(matches!(choose("plain", &["3"]), Err(CryptError::LayerIndex { index: 3, count: 3 })));
 }
+
+#[test]
+fn refuses_an_encrypted_configuration() {
+    let layout = Layout::open(&testdata("enc-jwe"));
+    let mut image = layout.manifest.image().unwrap().clone();
+    assert_eq!(encrypted_layers(&image).unwrap().len(), 3);
+    image.config = image.layers[0].clone();
+    assert!(matches!(encrypted_layers(&image), Err(CryptError::Contradiction { .. })));
+}

@@ -76,6 +76,28 @@ impl Layout {
         write_index(target, &manifest);
         Self { path: target.to_owned(), manifest }
     }
+
+    /// Writes a copy into `target` in which `recipients` can open every encrypted layer as well.
+    pub(crate) fn add_recipients(
+        &self,
+        keys: &Keys,
+        recipients: &Recipients,
+        target: &Path,
+    ) -> Self {
+        let mut document = Document::of(&self.manifest).unwrap();
+        fs::create_dir_all(target.join("blobs/sha256")).unwrap();
+        for (position, layer) in self.layers().iter().enumerate() {
+            let unlocked = keys.unlock(layer).unwrap();
+            let added = recipients.add_to(layer, &unlocked).unwrap();
+            document.set_entry("layers", position, &added).unwrap();
+            put(target, &layer.digest, &self.blob(layer));
+        }
+        let config = &self.manifest.image().unwrap().config;
+        put(target, &config.digest, &self.blob(config));
+        let manifest = document.seal(self.manifest.media_type()).unwrap();
+        write_index(target, &manifest);
+        Self { path: target.to_owned(), manifest }
+    }
 }
 
 fn blob(path: &Path, digest: &Digest) -> Vec<u8> {

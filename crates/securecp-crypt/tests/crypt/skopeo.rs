@@ -233,3 +233,18 @@ fn gpg_opens_what_is_written_here() {
     stop.args(["--kill", "gpg-agent"]).env("GNUPGHOME", bench.path("gnupg")).status().unwrap();
     assert_eq!(found, options);
 }
+
+#[test]
+fn skopeo_opens_with_recipients_that_were_added_later() {
+    let bench = Bench::new();
+    let pgp_only = Layout::open(&testdata("enc-pgp"));
+    let added = Recipients::new(vec![jwe(&["rsa-b.pub.pem"]), pgp(&["bob"])]).unwrap();
+    let alice = keys(&["pgp-alice.sec.asc"]);
+    let layout = pgp_only.add_recipients(&alice, &added, &bench.path("added"));
+    let old: Vec<_> = pgp_only.layers().iter().map(|layer| &layer.digest).collect();
+    assert_eq!(layout.layers().iter().map(|layer| &layer.digest).collect::<Vec<_>>(), old);
+    for right in [key("rsa-b.pem"), binary_ring(&bench, "bob"), binary_ring(&bench, "alice")] {
+        bench.opens(&layout, &[&right]).unwrap();
+    }
+    assert!(bench.opens(&layout, &[&key("rsa-a.pem")]).is_err());
+}

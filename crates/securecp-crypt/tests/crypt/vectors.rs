@@ -135,3 +135,40 @@ fn published_jwe_vectors_open() {
         assert!(matches!(open(&altered.to_string()), Unwrapped::Broken(_)), "{name}");
     }
 }
+
+/// A published compact JWE; each of its parts altered, cut, lengthened or left out must not open.
+#[test]
+fn a_published_jwe_opens_whole_only() {
+    let path = testdata("wycheproof/ecdh-es-a128kw.json");
+    let vector: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let found =
+        read_key_file("key", vector["key"].to_string().as_bytes(), &Passphrase::none()).unwrap();
+    let [KeyMaterial::Private(key)] = &found[..] else { panic!("no private key") };
+    let keys = JweKeys::new(vec![key.clone()]);
+    let open = |parts: &[String]| {
+        let outcome = keys.unwrap(parts.join(".").as_bytes(), &Budget::default()).unwrap();
+        matches!(outcome, Unwrapped::Mine(found) if *found == *b"foo")
+    };
+    let jwe = vector["jwe"].as_str().unwrap();
+    let parts: Vec<_> = jwe.split('.').map(str::to_owned).collect();
+    assert!(open(&parts));
+    for place in 0..parts.len() {
+        let with = |part: String| {
+            let mut bad = parts.clone();
+            bad[place] = part;
+            bad
+        };
+        let (part, first) = (&parts[place], if parts[place].starts_with('X') { "Y" } else { "X" });
+        let mut missing = parts.clone();
+        missing.remove(place);
+        for bad in [
+            with(String::new()),
+            with(format!("{first}{}", &part[1..])),
+            with(part[..part.len() - 4].to_owned()),
+            with(format!("{part}AAAA")),
+            missing,
+        ] {
+            assert!(!open(&bad), "{bad:?}");
+        }
+    }
+}

@@ -262,6 +262,58 @@ fn refuses_files_that_are_no_usable_key() {
     }
 }
 
+/// Every algorithm with every content encryption, made by another implementation; and what is made here, read by it.
+#[test]
+fn agrees_with_another_implementation_of_jwe() {
+    use josekit::jwe::{
+        ECDH_ES_A128KW, ECDH_ES_A192KW, ECDH_ES_A256KW, JweHeaderSet, RSA_OAEP, RSA_OAEP_256,
+        serialize_flattened_json,
+    };
+    let rsa = std::fs::read(testdata("keys/rsa-a.pem")).unwrap();
+    let rsa = PKey::private_key_from_pem(&rsa).unwrap();
+    let ec = ec(Nid::SECP521R1);
+    let keys = [&rsa, &ec].map(|key| private(&key.private_key_to_pkcs8().unwrap()));
+    let keys = JweKeys::new(keys.to_vec());
+    let (rsa_public, ec_public) =
+        (rsa.public_key_to_der().unwrap(), ec.public_key_to_der().unwrap());
+    let encrypters: [Box<dyn josekit::jwe::JweEncrypter>; 5] = [
+        Box::new(RSA_OAEP.encrypter_from_der(&rsa_public).unwrap()),
+        Box::new(RSA_OAEP_256.encrypter_from_der(&rsa_public).unwrap()),
+        Box::new(ECDH_ES_A128KW.encrypter_from_der(&ec_public).unwrap()),
+        Box::new(ECDH_ES_A192KW.encrypter_from_der(&ec_public).unwrap()),
+        Box::new(ECDH_ES_A256KW.encrypter_from_der(&ec_public).unwrap()),
+    ];
+    for encrypter in &encrypters {
+        for content in
+            ["A128GCM", "A192GCM", "A256GCM", "A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512"]
+        {
+            let mut header = JweHeaderSet::new();
+            header.set_content_encryption(content, true);
+            let algorithm = encrypter.algorithm().name().to_owned();
+            header.set_algorithm(&algorithm, true);
+            let made =
+                serialize_flattened_json(OPTIONS, Some(&header), None, None, encrypter.as_ref());
+            assert!(opens(&keys, made.unwrap().as_bytes()), "{algorithm} {content}");
+        }
+    }
+    for (key, decrypter) in [(&rsa_public, rsa_decrypter(&rsa)), (&ec_public, ec_decrypter(&ec))] {
+        let item = wrap(&JweRecipients::new(vec![public(key)]).unwrap());
+        let text = String::from_utf8(item).unwrap();
+        let (found, _) = josekit::jwe::deserialize_json(&text, decrypter.as_ref()).unwrap();
+        assert_eq!(found, OPTIONS);
+    }
+}
+
+fn rsa_decrypter(key: &PKey<Private>) -> Box<dyn josekit::jwe::JweDecrypter> {
+    let der = key.private_key_to_pkcs8().unwrap();
+    Box::new(josekit::jwe::RSA_OAEP.decrypter_from_der(der).unwrap())
+}
+
+fn ec_decrypter(key: &PKey<Private>) -> Box<dyn josekit::jwe::JweDecrypter> {
+    let der = key.private_key_to_pkcs8().unwrap();
+    Box::new(josekit::jwe::ECDH_ES_A256KW.decrypter_from_der(der).unwrap())
+}
+
 /// What made go-jose and josekit panic or loop.
 #[test]
 fn hostile_jwe_is_an_outcome() {
