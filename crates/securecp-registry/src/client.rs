@@ -207,7 +207,7 @@ impl Client {
             let response = self.host.attempt(&call, scope)?;
             let moved = *response.url() != asked;
             match response.status().as_u16() {
-                200 => Ok(response.length().is_none_or(|length| length == descriptor.size)),
+                200 => Ok(is_whole(&response, descriptor)),
                 404 | 405 => Ok(false),
                 403 if moved => Ok(false),
                 _ => Err(self.host.refused(&call, response, scope)),
@@ -366,6 +366,16 @@ fn head_of_manifest(manifest: &RawManifest) -> ManifestHead {
         digest: Some(manifest.digest().clone()),
         media_type: Some(manifest.media_type().clone()),
         size_bytes: Some(manifest.size()),
+    }
+}
+
+/// Whether an answer speaks of this blob: by its length, or at least by its digest. A server that says yes to everything
+/// names neither.
+fn is_whole(response: &Response, descriptor: &Descriptor) -> bool {
+    let named = || response.header(&DIGEST).and_then(|text| text.parse::<Digest>().ok());
+    match response.length() {
+        Some(length) => length == descriptor.size,
+        None => named().is_some_and(|digest| digest == descriptor.digest),
     }
 }
 

@@ -91,6 +91,12 @@ struct Listing<'a> {
     operation: Operation,
 }
 
+/// One page of the list that the API gives.
+struct ListPage {
+    manifests: Vec<Descriptor>,
+    next: Option<Url>,
+}
+
 /// What the fallback tag stands for now.
 struct Tagged {
     index: RawManifest,
@@ -125,17 +131,17 @@ impl<'a> Listing<'a> {
         let mut next = Some(url);
         for _ in 0..PAGES {
             let Some(url) = next.take() else { return Ok(Some(all)) };
-            let Some((page, link)) = self.page(&url, scope)? else {
+            let Some(page) = self.page(&url, scope)? else {
                 return match all.is_empty() {
                     true => Ok(None),
                     false => Err(self.error("a page of the list is missing")),
                 };
             };
-            all.extend(page);
+            all.extend(page.manifests);
             if all.len() > COUNT {
                 return Err(self.error(&format!("more than {COUNT} referrers")));
             }
-            next = link.filter(|link| *link != url);
+            next = page.next.filter(|next| *next != url);
         }
         match next {
             None => Ok(Some(all)),
@@ -143,11 +149,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    fn page(
-        &self,
-        url: &Url,
-        scope: &Scope,
-    ) -> Result<Option<(Vec<Descriptor>, Option<Url>)>, RegistryError> {
+    fn page(&self, url: &Url, scope: &Scope) -> Result<Option<ListPage>, RegistryError> {
         self.client.host.retrying(scope, || {
             let request =
                 Request::get(url.clone()).header(header::ACCEPT, MediaType::OCI_INDEX.as_str());
@@ -167,7 +169,7 @@ impl<'a> Listing<'a> {
         &self,
         response: Response,
         scope: &Scope,
-    ) -> Result<Option<(Vec<Descriptor>, Option<Url>)>, RegistryError> {
+    ) -> Result<Option<ListPage>, RegistryError> {
         let next = link::next(&response);
         let media_type = response.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(MANIFEST_LIMIT, scope);
@@ -183,7 +185,7 @@ impl<'a> Listing<'a> {
         let declared = Declared { media_type: Some(&media_type), ..Declared::default() };
         let index = RawManifest::read(body, declared);
         let index = index.map_err(|error| self.client.error(&self.operation, error))?;
-        self.manifests(&index).map(|manifests| Some((manifests, next)))
+        Ok(Some(ListPage { manifests: self.manifests(&index)?, next }))
     }
 
     /// The list behind the fallback tag; `None` if there definitely is no such tag.

@@ -5,6 +5,7 @@
 mod auth;
 mod downloads;
 mod exchange;
+mod faults;
 mod mirrors;
 mod peers;
 mod referrers;

@@ -125,8 +125,8 @@ impl Writing for DockerWriting<'_> {
         _: Place,
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        let name = ManifestName::Digest(manifest.digest());
-        self.to.client.put_manifest(name, manifest, scope).map(drop).map_err(failure)
+        // A manifest with a subject is also recorded there, where the registry does not do it by itself.
+        self.to.client.put_referrer(manifest, scope).map_err(failure)
     }
 
     fn put_signatures(
