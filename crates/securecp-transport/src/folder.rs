@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -91,7 +92,7 @@ impl Folder {
     /// The first entry for which `odd` says so, looked for without listing the folder into memory.
     pub(crate) fn find_entry(
         &self,
-        odd: impl Fn(&str, FileType) -> bool,
+        mut odd: impl FnMut(&str, FileType) -> bool,
     ) -> Result<Option<String>, TransportError> {
         let entries = Dir::read_from(&self.fd).map_err(|e| self.error("listing", "", e))?;
         for entry in entries {
@@ -102,6 +103,13 @@ impl Folder {
             }
         }
         Ok(None)
+    }
+
+    /// Every name in this folder; only for folders that we have filled ourselves.
+    pub(crate) fn names(&self) -> Result<BTreeSet<String>, TransportError> {
+        let mut names = BTreeSet::new();
+        self.find_entry(|name, _| !names.insert(name.to_owned()))?;
+        Ok(names)
     }
 
     /// Writes a file whole: it appears, or replaces another, only when all bytes are on the disk.

@@ -75,6 +75,11 @@ fn is_member(name: &str) -> bool {
     }
 }
 
+/// The name of a signature, of the image or of a manifest inside.
+pub(super) fn is_signature(name: &str) -> bool {
+    is_signature_name(name.rsplit('.').next().unwrap_or_default())
+}
+
 fn is_signature_name(name: &str) -> bool {
     let number = name.strip_prefix("signature-").unwrap_or_default();
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::suite;
 use crate::suite::copy::{copy, destination, source};
 use bytes::Bytes;
 use securecp_layer::Scope;
@@ -116,7 +117,7 @@ fn keeps_files_that_came_while_it_was_writing() {
     let (_place, folder, name) = image();
     let destination = destination(&name).unwrap();
     let writing = destination.begin(&Scope::new()).unwrap();
-    let image = crate::suite::sample::image("new");
+    let image = suite::sample::image("new");
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
     fs::write(folder.join("notes"), "mine").unwrap();
     writing.commit(&image.manifest, &[], &Scope::new()).unwrap_err();
@@ -131,10 +132,10 @@ fn says_1_2_when_a_digest_is_not_sha256() {
     let destination = destination(&format!("dir:{}", folder.display())).unwrap();
     let bytes = Bytes::from_static(b"content");
     let digest = Digest::of(Algorithm::Sha512, &bytes);
-    let image = crate::suite::sample::image("new");
+    let image = suite::sample::image("new");
     let writing = destination.begin(&Scope::new()).unwrap();
     let descriptor = Descriptor::new(MediaType::OCI_LAYER, digest.clone(), bytes.len() as u64);
-    crate::suite::put(writing.as_ref(), &descriptor, &bytes).unwrap();
+    suite::put(writing.as_ref(), &descriptor, &bytes).unwrap();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
     writing.commit(&image.manifest, &[], &Scope::new()).unwrap();
     let version = fs::read_to_string(folder.join("version")).unwrap();
@@ -142,14 +143,14 @@ fn says_1_2_when_a_digest_is_not_sha256() {
     assert_eq!(fs::read(folder.join(format!("sha512-{}", digest.hex()))).unwrap(), b"content");
     let source = source(&format!("dir:{}", folder.display())).unwrap();
     let layer = source.blob(&descriptor, &Scope::new()).unwrap();
-    assert_eq!(crate::suite::sample::drain(layer).unwrap(), b"content");
+    assert_eq!(suite::sample::drain(layer).unwrap(), b"content");
 }
 
 #[test]
 fn refuses_a_tag_beside_a_folder() {
     let (_place, _, name) = image();
     let destination = destination(&name).unwrap();
-    let image = crate::suite::sample::image("new");
+    let image = suite::sample::image("new");
     let writing = destination.begin(&Scope::new()).unwrap();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
     let error =
@@ -239,4 +240,25 @@ fn notices_blobs_that_are_not_what_the_manifest_says() {
     fs::remove_file(&blob).unwrap();
     copy(&name, &format!("dir:{}", to.display())).unwrap_err();
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn says_where_nothing_can_be_written() {
+    // Not even root can make files in /proc; a plain user is already told by the check.
+    for transport in ["dir", "oci", "oci-archive", "docker-archive"] {
+        let destination = destination(&format!("{transport}:/proc/new")).unwrap();
+        let begun = destination.begin(&Scope::new());
+        let error = match begun {
+            Ok(writing) => {
+                let image = suite::sample::image("new");
+                for (descriptor, bytes) in &image.blobs {
+                    let _ = suite::put(writing.as_ref(), descriptor, bytes);
+                }
+                let _ = writing.put_manifest(&image.manifest, Place::Root, &Scope::new());
+                writing.commit(&image.manifest, &[], &Scope::new()).unwrap_err()
+            }
+            Err(error) => error,
+        };
+        assert!(error.to_string().contains("/proc"), "{error}");
+    }
 }

@@ -6,6 +6,7 @@ mod daemon;
 mod dir;
 mod interop;
 mod oci;
+mod registry;
 mod suite;
 
 use std::fs;
@@ -169,5 +170,22 @@ conformance!(
     replaces_an_image,
     refuses_bytes_that_are_not_as_promised,
     refuses_to_commit_what_is_not_there,
+    ends_with_its_scope
+);
+// A registry takes a manifest together with its tag, so committing what was not put before is no failure there.
+conformance!(
+    docker_place,
+    crate::registry::Repository::new(),
+    reads_back_what_was_copied_in,
+    reads_back_an_index_with_its_children,
+    says_not_found_for_what_is_missing,
+    leaves_nothing_when_dropped,
+    looking_has_no_effect,
+    tells_the_truth_about_what_is_there,
+    replaces_an_image,
+    refuses_bytes_that_are_not_as_promised,
+    a_failure_leaves_the_image_that_is_there,
+    puts_blobs_in_parallel,
+    carries_signatures_or_refuses_them,
     ends_with_its_scope
 );
