@@ -113,6 +113,11 @@ fn main() {
         let layer = Layer::verified(plain.clone(), memory(count));
         run(layer.pipe(Some(&encrypt)).unwrap()).0
     });
+    let helped = encrypt.clone().with_helper(true);
+    let encrypting_helped = best(&mut || {
+        let layer = Layer::verified(plain.clone(), memory(count));
+        run(layer.pipe(Some(&helped)).unwrap()).0
+    });
     let sealed = seal(&encrypt, &plain, count);
     let unlocked = keys.unlock(&sealed.0).unwrap();
     let private = unlocked.in_private(PrivateStaging::declared(true).unwrap());
@@ -128,6 +133,7 @@ fn main() {
         ("calibration", base),
         ("verify only", verify),
         ("encrypt", encrypting),
+        ("encrypt, helped", encrypting_helped),
         ("decrypt, one pass", one_pass),
         ("decrypt, staged", two_pass),
     ] {
