@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use securecp_layer::Scope;
 use securecp_net::{Net, TlsOptions};
-use securecp_oci::{Reference, Repository};
+use securecp_oci::{Reference, Repository, Tag};
 
 use crate::auth::{Auth, Found, Lookup, Search};
 use crate::certs;
@@ -153,6 +153,19 @@ impl Registries {
             }
         }
         Err(refused(format!("no place to read {reference} from")))
+    }
+
+    /// Every tag of a repository, from the first place that lists them.
+    ///
+    /// # Errors
+    /// See [`Registries::read`].
+    pub fn tags(&self, repository: &Repository, scope: &Scope) -> Result<Vec<Tag>, RegistryError> {
+        let name = Reference::parse_any(&repository.to_string()).map_err(|error| {
+            let (host, path) = (repository.host(), Some(repository.path()));
+            let problem = Problem::Settings(error.to_string());
+            RegistryError::new(Operation::ListTags, host, path, problem)
+        })?;
+        self.read(&name, |client, _| client.tags(scope)).map(|(_, tags)| tags)
     }
 
     fn read_at<T>(

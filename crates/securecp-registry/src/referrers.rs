@@ -197,6 +197,10 @@ impl<'a> Listing<'a> {
             Err(error) => return Err(error),
         };
         let (index, etag) = found;
+        // A registry that reads such a tag as the digest gives the subject itself (seen with GitLab).
+        if index.digest() == self.subject || self.subject.matches(index.bytes()) {
+            return Ok(None);
+        }
         let manifests = self.manifests(&index)?;
         Ok(Some(Tagged { index, manifests, etag }))
     }

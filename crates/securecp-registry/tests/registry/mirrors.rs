@@ -55,6 +55,9 @@ fn mirrors_are_asked_in_order_and_the_registry_last() {
     assert_eq!(found, format!("{}/copy/only-mirror", mirror.address));
     let found = read(access(), "r.example/only-main:t").unwrap();
     assert_eq!(found, format!("{}/only-main", main.address));
+    let registries = Registries::new(Net::default(), access());
+    let tags = registries.tags(&"r.example/only-main".parse().unwrap(), &Scope::new()).unwrap();
+    assert_eq!(tags, ["t".parse().unwrap()]);
     let error = read(access(), "r.example/nowhere:t").unwrap_err();
     assert!(error.is_not_found());
     let text = error.to_string();

@@ -6,58 +6,18 @@ use std::thread;
 
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Declared, Digest, MediaType, RawManifest, Tag};
-use securecp_registry::{Class, Client, ManifestName, Problem};
+use securecp_registry::{Class, Client, ManifestName, Problem, RegistryError};
 use securecp_testkit::proxy::{Fault, Handler, Proxy, Reply, Rule};
+use securecp_testkit::simulate::{self, Referrers};
 
-use crate::peers::{Peer, client, image, plain};
+use crate::peers::{Peer, blob, client, image, plain};
 
-/// What a registry does with `GET …/referrers/…`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    Api,
-    Absent(u16),
-    EmptyIndex,
-    Nothing,
-    EchoesSubject,
-}
-
-const KINDS: [Kind; 8] = [
-    Kind::Api,
-    Kind::Absent(404),
-    Kind::Absent(405),
-    Kind::Absent(501),
-    Kind::Absent(400),
-    Kind::EmptyIndex,
-    Kind::Nothing,
-    Kind::EchoesSubject,
-];
-
-fn registry(kind: Kind, subject: Option<&RawManifest>) -> (Peer, Proxy, Client) {
+/// A registry behind a proxy.
+fn registry() -> (Peer, Proxy, Client) {
     let peer = Peer::embedded();
     let proxy = Proxy::start(peer.address).unwrap();
     let client = client(proxy.address(), "a", plain());
-    behave(&proxy, kind, subject);
     (peer, proxy, client)
-}
-
-fn behave(proxy: &Proxy, kind: Kind, subject: Option<&RawManifest>) {
-    let empty = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-    let index = "application/vnd.oci.image.index.v1+json";
-    let reply = match kind {
-        Kind::Api => return,
-        Kind::Absent(status) => Reply::error(status, "UNSUPPORTED", "no such thing"),
-        Kind::EmptyIndex => Reply::new(200).header("content-type", index).body(empty),
-        Kind::Nothing => Reply::new(200),
-        Kind::EchoesSubject => {
-            let subject = subject.unwrap();
-            Reply::new(200)
-                .header("content-type", subject.media_type().as_str())
-                .body(subject.bytes().to_vec())
-        }
-    };
-    proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Answer(reply)));
-    let silent = Fault::DropResponseHeader("oci-subject");
-    proxy.add(Rule::new("PUT", "/manifests/").unwrap().with(silent));
 }
 
 fn subject(client: &Client) -> RawManifest {
@@ -66,13 +26,27 @@ fn subject(client: &Client) -> RawManifest {
     manifest
 }
 
+/// An index with one manifest, which is there.
+fn subject_index(client: &Client) -> RawManifest {
+    let child = subject(client);
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        serde_json::Value::from(&child.descriptor()),
+    );
+    let index = RawManifest::read(text.into(), Declared::default()).unwrap();
+    client.put_manifest(ManifestName::Digest(index.digest()), &index, &Scope::new()).unwrap();
+    index
+}
+
 /// An artifact that refers to `subject`; its config blob is one that is there.
 fn referrer(subject: &RawManifest, number: usize, artifact_type: &str) -> RawManifest {
-    let image = subject.image().unwrap();
+    // Any blob that is there will do for a configuration; an index has none of its own.
+    let config = subject.image().map_or_else(|| blob(1000, 1).0, |image| image.config.clone());
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","artifactType":"{artifact_type}","config":{},"layers":[],"subject":{},"annotations":{{"n":"{number}"}}}}"#,
         MediaType::OCI_MANIFEST,
-        serde_json::Value::from(&image.config),
+        serde_json::Value::from(&config),
         serde_json::Value::from(&subject.descriptor()),
     );
     RawManifest::read(text.into(), Declared::default()).unwrap()
@@ -82,29 +56,53 @@ fn fallback_tag(digest: &Digest) -> Tag {
     format!("sha256-{}", digest.hex()).parse().unwrap()
 }
 
+/// Two referrers of two types are written, one of them twice, and read with and without filter.
+fn writes_and_reads(client: &Client, subject: &RawManifest) -> Result<(), RegistryError> {
+    let scope = Scope::new();
+    assert!(client.referrers(subject.digest(), None, &scope)?.is_empty());
+    let (first, second) = (referrer(subject, 1, "type/a"), referrer(subject, 2, "type/b"));
+    for manifest in [&first, &second, &first] {
+        client.put_referrer(manifest, &scope)?;
+    }
+    let mut found = client.referrers(subject.digest(), None, &scope)?;
+    found.sort_by_key(|entry| entry.annotations.get("n").cloned());
+    let digests: Vec<&Digest> = found.iter().map(|entry| &entry.digest).collect();
+    assert_eq!(digests, [first.digest(), second.digest()]);
+    let filtered = client.referrers(subject.digest(), Some("type/b"), &scope)?;
+    assert_eq!(filtered.len(), 1);
+    assert_eq!(filtered[0].artifact_type.as_deref(), Some("type/b"));
+    Ok(())
+}
+
 #[test]
 fn every_behaviour_is_read_and_written_correctly() {
-    for kind in KINDS {
-        let (_peer, proxy, client) = registry(Kind::Api, None);
-        let (subject, scope) = (subject(&client), Scope::new());
-        proxy.clear_rules();
-        behave(&proxy, kind, Some(&subject));
-        assert!(client.referrers(subject.digest(), None, &scope).unwrap().is_empty(), "{kind:?}");
-        let (first, second) = (referrer(&subject, 1, "type/a"), referrer(&subject, 2, "type/b"));
-        client.put_referrer(&first, &scope).unwrap();
-        client.put_referrer(&second, &scope).unwrap();
-        client.put_referrer(&first, &scope).unwrap();
-        let mut found = client.referrers(subject.digest(), None, &scope).unwrap();
-        found.sort_by_key(|entry| entry.annotations.get("n").cloned());
-        let digests: Vec<&Digest> = found.iter().map(|entry| &entry.digest).collect();
-        assert_eq!(digests, [first.digest(), second.digest()], "{kind:?}");
-        let filtered = client.referrers(subject.digest(), Some("type/b"), &scope).unwrap();
-        assert_eq!(filtered.len(), 1, "{kind:?}");
-        assert_eq!(filtered[0].artifact_type.as_deref(), Some("type/b"));
-        let tag = fallback_tag(subject.digest());
-        let tagged = client.head_manifest(ManifestName::Tag(&tag), &scope).unwrap();
-        assert_eq!(tagged.is_some(), kind != Kind::Api, "{kind:?}");
+    for behaviour in Referrers::ALL {
+        for index in [false, true] {
+            let (_peer, proxy, client) = registry();
+            let subject = if index { subject_index(&client) } else { subject(&client) };
+            simulate::referrers(&proxy, behaviour).unwrap();
+            let result = writes_and_reads(&client, &subject);
+            assert_eq!(result.is_err(), behaviour == Referrers::Broken, "{behaviour:?} {result:?}");
+            proxy.clear_rules();
+            let tag = fallback_tag(subject.digest());
+            let tagged = client.head_manifest(ManifestName::Tag(&tag), &Scope::new()).unwrap();
+            let expected = !matches!(behaviour, Referrers::Api | Referrers::Broken);
+            assert_eq!(tagged.is_some(), expected, "{behaviour:?}");
+        }
     }
+}
+
+#[test]
+fn an_api_that_echoes_the_subject_is_no_api() {
+    let (_peer, proxy, client) = registry();
+    let subject = subject_index(&client);
+    let echo = Reply::new(200)
+        .header("content-type", subject.media_type().as_str())
+        .body(subject.bytes().to_vec());
+    proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Answer(echo)));
+    let silent = Fault::DropResponseHeader("oci-subject");
+    proxy.add(Rule::new("PUT", "/manifests/").unwrap().with(silent));
+    writes_and_reads(&client, &subject).unwrap();
 }
 
 #[test]
@@ -119,10 +117,10 @@ fn anything_but_absence_is_an_error_and_never_none() {
     ];
     for (reply, class) in broken {
         for path in ["/referrers/", "/manifests/sha256-"] {
-            let (_peer, proxy, client) = registry(Kind::Api, None);
+            let (_peer, proxy, client) = registry();
             let subject = subject(&client);
             if path != "/referrers/" {
-                behave(&proxy, Kind::Absent(404), None);
+                simulate::referrers(&proxy, Referrers::NotFound).unwrap();
             }
             proxy.add(Rule::new("GET", path).unwrap().with(Fault::Answer(reply.clone())));
             let error = client.referrers(subject.digest(), None, &Scope::new()).unwrap_err();
@@ -130,7 +128,7 @@ fn anything_but_absence_is_an_error_and_never_none() {
             assert!(found == class || found == Class::Integrity, "{path} {reply:?}: {error}");
         }
     }
-    let (_peer, proxy, client) = registry(Kind::Api, None);
+    let (_peer, proxy, client) = registry();
     let subject = subject(&client);
     proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Reset));
     assert!(client.referrers(subject.digest(), None, &Scope::new()).is_err());
@@ -138,10 +136,11 @@ fn anything_but_absence_is_an_error_and_never_none() {
 
 #[test]
 fn a_fallback_tag_that_is_no_index_is_an_error() {
-    let (_peer, _proxy, client) = registry(Kind::Absent(404), None);
+    let (_peer, proxy, client) = registry();
+    simulate::referrers(&proxy, Referrers::NotFound).unwrap();
     let (subject, scope) = (subject(&client), Scope::new());
-    let tag = fallback_tag(subject.digest());
-    client.put_manifest(ManifestName::Tag(&tag), &subject, &scope).unwrap();
+    let (tag, other) = (fallback_tag(subject.digest()), image(&client, 2));
+    client.put_manifest(ManifestName::Tag(&tag), &other, &scope).unwrap();
     assert!(client.referrers(subject.digest(), None, &scope).is_err());
 }
 
@@ -160,7 +159,8 @@ fn long_lists_come_page_by_page_whether_filtered_or_not() {
 
 #[test]
 fn two_writers_at_once_lose_nothing() {
-    let (_peer, proxy, first) = registry(Kind::Absent(404), None);
+    let (_peer, proxy, first) = registry();
+    simulate::referrers(&proxy, Referrers::NotFound).unwrap();
     let subject = subject(&first);
     let second = client(proxy.address(), "a", plain());
     thread::scope(|threads| {
@@ -180,7 +180,7 @@ fn an_immutable_fallback_tag_is_reported() {
     let peer = Peer::embedded_with(|options| options.immutable_tags = true);
     let proxy = Proxy::start(peer.address).unwrap();
     let client = client(proxy.address(), "a", plain());
-    behave(&proxy, Kind::Absent(404), None);
+    simulate::referrers(&proxy, Referrers::NotFound).unwrap();
     let (subject, scope) = (subject(&client), Scope::new());
     client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
     let error = client.put_referrer(&referrer(&subject, 2, "type/a"), &scope).unwrap_err();
@@ -190,7 +190,8 @@ fn an_immutable_fallback_tag_is_reported() {
 
 #[test]
 fn a_long_digest_is_cut_in_the_tag() {
-    let (_peer, proxy, client) = registry(Kind::Absent(404), None);
+    let (_peer, proxy, client) = registry();
+    simulate::referrers(&proxy, Referrers::NotFound).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let wanted = Digest::of(Algorithm::Sha512, b"x");
