@@ -8,11 +8,9 @@ use serde::Serialize;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error, KeyUsage, VerifiedPath};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
-use x509_cert::der::asn1::Utf8StringRef;
-use x509_cert::der::oid::ObjectIdentifier;
-use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage as KeyUsageExtension, SubjectAltName};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage as KeyUsageExtension};
 
+use super::claims::Claims;
 use super::pem::Blocks;
 use super::public_key::{PublicKey, PublicKeyFault};
 
@@ -23,12 +21,9 @@ pub(super) const POOL_LIMIT: usize = 256;
 
 /// Extended key usage "code signing" (RFC 5280 section 4.2.1.12), the value of 1.3.6.1.5.5.7.3.3.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
-/// Fulcio's issuer extension, raw text.
-const ISSUER_V1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
-/// Fulcio's issuer extension, DER.
-const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.8");
-
 const LABEL: &str = "CERTIFICATE";
+/// What errors call the text with the signer's certificate.
+const SIGNER: &str = "signature certificate data";
 
 /// Why a certificate does not vouch for a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -91,9 +86,12 @@ pub enum CertificateFault {
         /// The value of the newer extension.
         v2: String,
     },
-    /// An issuer extension is present twice or cannot be read.
-    #[error("invalid OIDC issuer extension in the Fulcio certificate")]
-    IssuerMalformed,
+    /// An extension is present twice or cannot be read.
+    #[error("invalid {claim} extension in the Fulcio certificate")]
+    ClaimMalformed {
+        /// Which extension.
+        claim: &'static str,
+    },
     /// The names of the certificate cannot be read.
     #[error("subject alternative names of the certificate cannot be read")]
     NamesMalformed,
@@ -138,20 +136,27 @@ struct Root {
 impl Roots {
     /// Reads every certificate of PEM texts; blocks of other kinds are passed over.
     pub(super) fn read(subject: &'static str, texts: &[Vec<u8>]) -> Result<Self, CertificateFault> {
-        let mut roots = Vec::new();
+        let mut found = Vec::new();
         for text in texts {
-            for der in read_all(subject, text, POOL_LIMIT)? {
-                let position = roots.len() + 1;
-                let malformed = |_| CertificateFault::CertificateMalformed { subject, position };
-                let parsed = Certificate::from_der(&der).map_err(malformed)?;
-                roots.push(Root { der, parsed });
-            }
+            found.extend(read_all(subject, text, POOL_LIMIT)?);
         }
-        if roots.is_empty() {
-            Err(CertificateFault::NoCertificate { subject })
-        } else {
-            Ok(Self(roots))
+        Self::of(subject, found)
+    }
+
+    /// Takes certificates in DER.
+    pub(super) fn of(
+        subject: &'static str,
+        found: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, CertificateFault> {
+        if found.is_empty() {
+            return Err(CertificateFault::NoCertificate { subject });
         }
+        let parse = |(position, der): (usize, CertificateDer<'static>)| {
+            let malformed = |_| CertificateFault::CertificateMalformed { subject, position };
+            let parsed = Certificate::from_der(&der).map_err(malformed)?;
+            Ok(Root { der, parsed })
+        };
+        (1..).zip(found).map(parse).collect::<Result<_, _>>().map(Self)
     }
 
     /// The certificates as links between others.
@@ -181,65 +186,57 @@ impl Roots {
 
 /// A signer's certificate whose path to a trusted root has been verified.
 pub(super) struct Signer {
-    parsed: Certificate,
+    claims: Claims,
     der: CertificateDer<'static>,
     key: PublicKey,
 }
 
 impl Signer {
-    /// Verifies the one certificate of `leaf` with the links between it and `roots`, as all of them were `at` a time.
+    /// Verifies the one certificate of a PEM text with the links between it and `roots`, as all were `at` a time.
     pub(super) fn verify(
         leaf: &[u8],
-        intermediates: &[CertificateDer<'_>],
+        links: &[CertificateDer<'_>],
         roots: &Roots,
         at: SystemTime,
     ) -> Result<Self, CertificateFault> {
-        const SUBJECT: &str = "signature certificate data";
-        let mut found = read_all(SUBJECT, leaf, CHAIN_LIMIT)?;
-        let der = match found.len() {
-            1 => found.remove(0),
-            0 => return Err(CertificateFault::NoCertificate { subject: SUBJECT }),
-            _ => return Err(CertificateFault::SeveralCertificates { subject: SUBJECT }),
-        };
-        let malformed = CertificateFault::CertificateMalformed { subject: SUBJECT, position: 1 };
-        let parsed = Certificate::from_der(&der).map_err(|_| malformed.clone())?;
+        Self::verify_der(only(leaf)?, links, roots, at)
+    }
+
+    /// As [`Signer::verify`], for a certificate in DER.
+    pub(super) fn verify_der(
+        der: CertificateDer<'static>,
+        links: &[CertificateDer<'_>],
+        roots: &Roots,
+        at: SystemTime,
+    ) -> Result<Self, CertificateFault> {
+        let malformed = CertificateFault::CertificateMalformed { subject: SIGNER, position: 1 };
+        let claims = Claims::read(&der).map_err(|_| malformed.clone())?;
         let end = EndEntityCert::try_from(&der).map_err(|_| malformed)?;
-        verify_path(&end, intermediates, roots, at)?;
+        verify_path(&end, links, roots, at)?;
         let key = PublicKey::from_spki(&end.subject_public_key_info())
             .map_err(|fault| CertificateFault::CertificateKey { fault })?;
-        Ok(Self { parsed, key, der: der.clone() })
+        Ok(Self { claims, key, der: der.clone() })
     }
 
     pub(super) fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// Who vouched for the signer (Fulcio's extensions, the newer and the older one).
-    pub(super) fn issuer(&self) -> Result<String, CertificateFault> {
-        let v1 = self.extension(ISSUER_V1)?.map(|raw| String::from_utf8_lossy(raw).into_owned());
-        let v2 = self
-            .extension(ISSUER_V2)?
-            .map(|raw| Utf8StringRef::from_der(raw).map(|text| text.as_str().to_owned()));
-        let v2 = v2.transpose().map_err(|_| CertificateFault::IssuerMalformed)?;
-        match (v1, v2) {
-            (Some(v1), Some(v2)) if v1 != v2 => {
-                Err(CertificateFault::InconsistentIssuer { v1: shown(&v1), v2: shown(&v2) })
-            }
-            (_, Some(issuer)) | (Some(issuer), None) => Ok(issuer),
-            (None, None) => Err(CertificateFault::NoIssuer),
-        }
+    /// Whom the certificate names.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Checks who vouched for the signer.
     pub(super) fn require_issuer(&self, expected: &str) -> Result<(), CertificateFault> {
-        let found = self.issuer()?;
+        let found = self.claims.issuer()?;
         let other = || CertificateFault::OtherIssuer { found: shown(&found) };
         (found == expected).then_some(()).ok_or_else(other)
     }
 
     /// Checks that one of the e-mail addresses is the expected one, letter by letter.
     pub(super) fn require_email(&self, expected: &str) -> Result<(), CertificateFault> {
-        let found = self.emails()?;
+        let found = self.claims.emails()?;
         if found.iter().any(|email| email == expected) {
             return Ok(());
         }
@@ -254,22 +251,15 @@ impl Signer {
         let end = EndEntityCert::try_from(&self.der).map_err(|_| other())?;
         end.verify_is_valid_for_subject_name(&name).map_err(|_| other())
     }
+}
 
-    fn emails(&self) -> Result<Vec<String>, CertificateFault> {
-        let email = |name: &GeneralName| match name {
-            GeneralName::Rfc822Name(text) => Some(text.as_str().to_owned()),
-            _ => None,
-        };
-        let names = self.parsed.tbs_certificate.get::<SubjectAltName>();
-        let names = names.map_err(|_| CertificateFault::NamesMalformed)?;
-        Ok(names.map(|(_, names)| names.0.iter().filter_map(email).collect()).unwrap_or_default())
-    }
-
-    fn extension(&self, oid: ObjectIdentifier) -> Result<Option<&[u8]>, CertificateFault> {
-        let all = self.parsed.tbs_certificate.extensions.as_deref().unwrap_or_default();
-        let mut found = all.iter().filter(|extension| extension.extn_id == oid);
-        let first = found.next().map(|extension| extension.extn_value.as_bytes());
-        if found.next().is_some() { Err(CertificateFault::IssuerMalformed) } else { Ok(first) }
+/// The one certificate of a PEM text.
+pub(super) fn only(text: &[u8]) -> Result<CertificateDer<'static>, CertificateFault> {
+    let mut found = read_all(SIGNER, text, CHAIN_LIMIT)?;
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(CertificateFault::NoCertificate { subject: SIGNER }),
+        (Some(der), true) => Ok(der),
+        (Some(_), false) => Err(CertificateFault::SeveralCertificates { subject: SIGNER }),
     }
 }
 

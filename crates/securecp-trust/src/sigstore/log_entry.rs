@@ -3,6 +3,7 @@
 //! A promise alone proves nothing: any entry of the log can be attached to any signature. It counts only when the entry
 //! names this payload, this signature and this key or certificate (CVE-2022-23649).
 
+use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use securecp_oci::json::{self, Limits};
@@ -75,6 +76,12 @@ pub enum LogEntryFault {
     },
 }
 
+impl LogEntryFault {
+    pub(super) fn malformed(part: &'static str, failure: &dyn Display) -> Self {
+        Self::Malformed { part, failure: Escaped::new(&failure.to_string()).to_string() }
+    }
+}
+
 /// Checks that a trusted log has promised to include an entry about `claim`; returns when it did.
 pub(super) fn verify(
     annotation: &str,
@@ -94,22 +101,22 @@ pub(super) fn verify(
 }
 
 /// The annotation: a promise, and the log's signature over it.
-struct Set {
-    signature: Vec<u8>,
-    promise: Promise,
+pub(super) struct Set {
+    pub(super) signature: Vec<u8>,
+    pub(super) promise: Promise,
 }
 
 /// What the log has signed.
-struct Promise {
+pub(super) struct Promise {
     /// The entry, base64.
-    body: String,
-    integrated_time: u64,
-    log_id: String,
-    log_index: u64,
+    pub(super) body: String,
+    pub(super) integrated_time: u64,
+    pub(super) log_id: String,
+    pub(super) log_index: u64,
 }
 
 impl Set {
-    fn parse(annotation: &str) -> Result<Self, LogEntryFault> {
+    pub(super) fn parse(annotation: &str) -> Result<Self, LogEntryFault> {
         let value = json::parse(annotation.as_bytes(), Limits::bytes(SIGNATURE_LIMIT))
             .map_err(|e| malformed("annotation", &e))?;
         let [signature, payload] =
@@ -197,8 +204,8 @@ fn whole(part: &'static str, value: &Value) -> Result<u64, LogEntryFault> {
     found.ok_or_else(|| malformed(part, &"a member is not a whole number"))
 }
 
-fn malformed(part: &'static str, failure: &dyn std::fmt::Display) -> LogEntryFault {
-    LogEntryFault::Malformed { part, failure: Escaped::new(&failure.to_string()).to_string() }
+fn malformed(part: &'static str, failure: &dyn Display) -> LogEntryFault {
+    LogEntryFault::malformed(part, failure)
 }
 
 fn joined(faults: &[LogEntryFault]) -> String {

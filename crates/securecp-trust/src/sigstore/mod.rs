@@ -5,18 +5,25 @@
 
 mod annotation;
 mod attachment;
+mod bundle;
 mod certificate;
+mod claims;
+mod evidence;
 mod fault;
 mod log_entry;
 mod pem;
 mod private_key;
+mod provider;
 mod public_key;
 mod requirement;
 mod signer;
+mod trust_file;
+mod trusted_root;
 
 pub use attachment::{
     ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, NewAttachment, attachment_tag,
 };
+pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub use certificate::CertificateFault;
 pub use fault::{SigstoreFault, SigstoreKeyFault};
 pub use log_entry::LogEntryFault;
@@ -24,3 +31,8 @@ pub use private_key::{SigstoreKey, SigstoreKeyError};
 pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{SigstoreSignError, SigstoreSigner};
+pub use trust_file::{
+    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDenial,
+    TrustFault, TrustFile, TrustFileError, TrustVerdict,
+};
+pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

@@ -120,6 +120,11 @@ impl PublicKey {
         self.kind
     }
 
+    /// DER of the SubjectPublicKeyInfo.
+    pub(crate) fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
     /// The key as cosign and the reference write it.
     pub(crate) fn to_pem(&self) -> String {
         pem::encode(SPKI_LABEL, &self.spki)

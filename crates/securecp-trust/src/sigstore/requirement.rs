@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use rustls_pki_types::CertificateDer;
-use securecp_oci::{Annotations, Signature, base64};
+use securecp_oci::Signature;
 
 use super::annotation;
-use super::certificate::{self, Roots, Signer as Certified};
+use super::certificate::{Roots, Signer as Certified};
+use super::evidence::Evidence;
 use super::fault::{SigstoreFault, SigstoreKeyFault};
-use super::log_entry::{self, Claim, LogEntryFault};
+use super::log_entry::{self, LogEntryFault};
 use super::public_key::{PublicKey, PublicKeyFault};
 use crate::gate::Gate;
 use crate::payload::{Payload, PayloadKind};
@@ -34,57 +35,6 @@ pub(crate) fn sigstore_signed(
         Ok(Signer { key, identity: shown(&payload.identity) })
     };
     Ok(first_accepted(RequirementKind::SigstoreSigned, signatures, judge))
-}
-
-/// What one attachment brings along.
-struct Evidence<'a> {
-    payload: &'a [u8],
-    annotations: &'a Annotations,
-    signature: Vec<u8>,
-}
-
-impl<'a> Evidence<'a> {
-    fn of(signature: &'a Signature) -> Result<Self, SigstoreFault> {
-        let Signature::Sigstore { payload, annotations, .. } = signature else {
-            // The gate hands on sigstore signatures only.
-            return Err(SigstoreFault::MissingAnnotation { annotation: annotation::SIGNATURE });
-        };
-        let encoded = annotation::required(annotations, annotation::SIGNATURE)?;
-        let signature = base64::decode(encoded)
-            .map_err(|error| SigstoreFault::Base64 { failure: error.to_string() })?;
-        Ok(Self { payload, annotations, signature })
-    }
-
-    fn annotation(&self, key: &'static str) -> Result<&'a str, SigstoreFault> {
-        annotation::required(self.annotations, key)
-    }
-
-    /// The intermediate certificates that came along.
-    fn links(&self) -> Result<Vec<CertificateDer<'static>>, SigstoreFault> {
-        let chain = self.annotations.get(annotation::CHAIN).map(String::as_str);
-        Ok(certificate::links(chain)?)
-    }
-
-    /// What a log entry must be about.
-    fn claim<'c>(&'c self, signer_pem: &'c str) -> Claim<'c> {
-        let (payload, signature) = (self.payload, self.signature.as_slice());
-        Claim { payload, signature, signer_pem: signer_pem.as_bytes() }
-    }
-
-    /// The first of `keys` that made the signature.
-    fn made_by<'k>(
-        &self,
-        keys: impl IntoIterator<Item = &'k PublicKey>,
-    ) -> Result<&'k PublicKey, SigstoreFault> {
-        let mut failures = Vec::new();
-        for key in keys {
-            if key.verifies(self.payload, &self.signature) {
-                return Ok(key);
-            }
-            failures.push(key.refusal());
-        }
-        Err(SigstoreFault::NotVerified { failures })
-    }
 }
 
 /// The keys or certificates of one requirement, read.

@@ -208,7 +208,7 @@ fn issuer_extensions_must_agree() {
         vec![(ISSUER_V2, [utf8(ISSUER), vec![0]].concat())],
         vec![(ISSUER_V2, Vec::new())],
     ] {
-        assert_eq!(outcome(&with(malformed)), "issuerMalformed");
+        assert_eq!(outcome(&with(malformed)), "claimMalformed");
     }
     let twice = with(vec![(ISSUER_V1, ISSUER.into()), (ISSUER_V1, ISSUER.into())]);
     assert_ne!(outcome(&twice), "accepted");

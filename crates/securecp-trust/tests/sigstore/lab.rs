@@ -22,7 +22,7 @@ pub(crate) const CHAIN: &str = "dev.sigstore.cosign/chain";
 pub(crate) const EMAIL: &str = "release@securecp.test";
 pub(crate) const ISSUER: &str = "https://issuer.securecp.test";
 /// When things are signed here.
-pub(crate) const NOW: i64 = 1_795_300_000;
+pub(crate) const NOW: i64 = 1_750_000_000;
 pub(crate) const DAY: i64 = 86_400;
 
 /// A key with a certificate.
@@ -266,4 +266,148 @@ impl Keyless {
     pub(crate) fn signature(&self, payload: &[u8]) -> Signature {
         signature(payload, self.annotations(payload))
     }
+}
+
+impl Keyless {
+    /// A trusted root with this authority and a log.
+    pub(crate) fn trusted_root(&self, log: &PKey<Private>) -> serde_json::Value {
+        let der = |holder: &Holder| json!({"rawBytes": base64::encode(&holder.certificate.to_der().unwrap())});
+        let start = "2001-01-01T00:00:00Z";
+        let spki = log.public_key_to_der().unwrap();
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [{
+                "baseUrl": "http://log.test",
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": {
+                    "rawBytes": base64::encode(&spki),
+                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                    "validFor": {"start": start},
+                },
+                "logId": {"keyId": base64::encode(&openssl::sha::sha256(&spki))},
+            }],
+            "certificateAuthorities": [{
+                "subject": {"organization": "lab", "commonName": "lab"},
+                "uri": "http://authority.test",
+                "certChain": {"certificates": [der(&self.link), der(&self.root)]},
+                "validFor": {"start": start},
+            }],
+            "ctlogs": [],
+            "timestampAuthorities": [],
+        })
+    }
+}
+
+/// The authenticated bytes of a DSSE envelope.
+fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let head =
+        format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    [head, payload.to_vec()].concat()
+}
+
+/// A statement that says "signed" and nothing else, in its envelope.
+pub(crate) fn envelope(key: &PKey<Private>, manifest: &[u8]) -> serde_json::Value {
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "", "digest": {"sha256": Digest::of(Algorithm::Sha256, manifest).hex()}}],
+        "predicateType": "https://sigstore.dev/cosign/sign/v1",
+        "predicate": {},
+    });
+    let payload = statement.to_string();
+    let payload_type = "application/vnd.in-toto+json";
+    json!({
+        "payload": base64::encode(payload.as_bytes()),
+        "payloadType": payload_type,
+        "signatures": [{"sig": base64::encode(&sign(key, &pae(payload_type, payload.as_bytes())))}],
+    })
+}
+
+/// An entry of a log that has two of them, with promise and proof, as bundles carry it.
+pub(crate) fn logged(
+    log: &PKey<Private>,
+    body: &serde_json::Value,
+    time: i64,
+) -> serde_json::Value {
+    let id = openssl::sha::sha256(&log.public_key_to_der().unwrap());
+    let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = body.to_string();
+    let promised = json!({
+        "body": base64::encode(content.as_bytes()),
+        "integratedTime": time,
+        "logID": hex,
+        "logIndex": 0,
+    });
+    let leaf = openssl::sha::sha256(&[&[0], content.as_bytes()].concat());
+    let sibling = openssl::sha::sha256(b"another entry");
+    let root = openssl::sha::sha256(&[[1].as_slice(), &leaf, &sibling].concat());
+    let note = format!("log.test - 1\n2\n{}\n", base64::encode(&root));
+    let signed = [&id[..4], &sign(log, note.as_bytes())].concat();
+    json!({
+        "logIndex": "0",
+        "logId": {"keyId": base64::encode(&id)},
+        "kindVersion": {"kind": body["kind"], "version": body["apiVersion"]},
+        "integratedTime": time.to_string(),
+        "inclusionPromise": {
+            "signedEntryTimestamp": base64::encode(&sign(log, promised.to_string().as_bytes())),
+        },
+        "inclusionProof": {
+            "logIndex": "0",
+            "rootHash": base64::encode(&root),
+            "treeSize": "2",
+            "hashes": [base64::encode(&sibling)],
+            "checkpoint": {"envelope": format!("{note}\n— log.test {}\n", base64::encode(&signed))},
+        },
+        "canonicalizedBody": base64::encode(content.as_bytes()),
+    })
+}
+
+/// A bundle of its parts.
+pub(crate) fn bundle(
+    material: serde_json::Value,
+    entries: Vec<serde_json::Value>,
+    content: (&str, serde_json::Value),
+) -> serde_json::Value {
+    let mut material = material;
+    material["tlogEntries"] = entries.into();
+    let mut bundle = json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": material,
+    });
+    bundle[content.0] = content.1;
+    bundle
+}
+
+/// A signature over the manifest itself.
+pub(crate) fn message(key: &PKey<Private>, manifest: &[u8]) -> (Vec<u8>, serde_json::Value) {
+    let raw = sign(key, manifest);
+    let digest = openssl::sha::sha256(manifest);
+    let value = json!({
+        "messageDigest": {"algorithm": "SHA2_256", "digest": base64::encode(&digest)},
+        "signature": base64::encode(&raw),
+    });
+    (raw, value)
+}
+
+impl Keyless {
+    /// A bundle with this signer's certificate over a manifest.
+    pub(crate) fn bundle(&self, manifest: &[u8]) -> serde_json::Value {
+        let (raw, content) = message(&self.signer.key, manifest);
+        let entry = logged(&self.log, &body(manifest, &raw, &pem(&[&self.signer])), self.time);
+        let der = base64::encode(&self.signer.certificate.to_der().unwrap());
+        let material = json!({"certificate": {"rawBytes": der}});
+        bundle(material, vec![entry], ("messageSignature", content))
+    }
+}
+
+/// A bundle by a key, with a log entry if there is a log.
+pub(crate) fn key_bundle(
+    key: &PKey<Private>,
+    manifest: &[u8],
+    log: Option<&PKey<Private>>,
+) -> serde_json::Value {
+    let (raw, content) = message(key, manifest);
+    let signer = String::from_utf8(public_pem(key)).unwrap();
+    let entry = log.map(|log| logged(log, &body(manifest, &raw, &signer), NOW));
+    let material = json!({"publicKey": {"hint": "lab"}});
+    bundle(material, entry.into_iter().collect(), ("messageSignature", content))
 }

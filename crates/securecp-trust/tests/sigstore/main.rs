@@ -6,9 +6,11 @@
 )]
 
 mod attachments;
+mod bundles;
 mod certificates;
 mod keys;
 mod lab;
 mod log;
 mod material;
 mod signing;
+mod trust_file;

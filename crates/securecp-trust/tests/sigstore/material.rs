@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 pub(crate) const NAME: &str = "registry.securecp.test/plain:v1";
 pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
-/// The day after the vectors were made.
+/// When one's own authorities are judged.
 pub(crate) fn then() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_300_000)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000)
 }
 
 /// What was found of one image.
