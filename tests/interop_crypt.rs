@@ -272,3 +272,19 @@ fn the_users_own_gnupg_serves_both_ends() {
         .status();
     assert!(stop.is_ok_and(|status| status.success()));
 }
+
+#[test]
+fn inspect_shows_for_whom_layers_are_encrypted_without_any_key() {
+    let summary = |image: &str| -> serde_json::Value {
+        serde_json::from_slice(&securecp(&["inspect", image]).stdout).unwrap()
+    };
+    let mixed = summary(&oci(&vector("enc-mixed"), "enc"));
+    let recipients = mixed["LayersData"][0]["Encryption"]["Recipients"].as_array().unwrap();
+    let schemes: Vec<&str> =
+        recipients.iter().map(|r| r.as_str().unwrap().split(' ').next().unwrap()).collect();
+    assert_eq!(schemes.len(), 3, "{recipients:?}");
+    for scheme in ["jwe", "pgp", "pkcs7"] {
+        assert!(schemes.contains(&scheme), "{recipients:?}");
+    }
+    assert!(summary(&plain())["LayersData"][0].get("Encryption").is_none());
+}

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use securecp_crypt::Envelope;
 use securecp_oci::{Annotations, Descriptor, Digest, Image, Repository};
 use serde::{Serialize, Serializer};
 
@@ -44,6 +45,29 @@ struct LayerData {
     size: u64,
     #[serde(rename = "Annotations")]
     annotations: Option<Annotations>,
+    /// Only for encrypted layers; the reference has no such member.
+    #[serde(rename = "Encryption", skip_serializing_if = "Option::is_none")]
+    encryption: Option<LayerEncryption>,
+}
+
+/// What can be said of an encrypted layer without a key. Nothing of it is authenticated.
+#[derive(Debug, Serialize)]
+enum LayerEncryption {
+    /// For whom it says to be encrypted.
+    Recipients(Vec<String>),
+    /// What contradicts itself.
+    Problem(String),
+}
+
+impl LayerEncryption {
+    fn of(layer: &Descriptor) -> Option<Self> {
+        match Envelope::of(layer) {
+            Ok(envelope) => envelope.map(|envelope| {
+                Self::Recipients(envelope.recipients().iter().map(ToString::to_string).collect())
+            }),
+            Err(error) => Some(Self::Problem(error.to_string())),
+        }
+    }
 }
 
 impl Summary {
@@ -122,6 +146,7 @@ impl From<&Descriptor> for LayerData {
             digest: layer.digest.clone(),
             size: layer.size,
             annotations: Some(layer.annotations.clone()).filter(|found| !found.is_empty()),
+            encryption: LayerEncryption::of(layer),
         }
     }
 }
