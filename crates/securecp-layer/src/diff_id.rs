@@ -156,8 +156,13 @@ impl Transform for CheckDiffId {
             (None, None) => return Ok(layer),
         };
         let side = Side { unpack: None, hasher, scratch: Vec::new() };
-        let body =
-            Checked { inner: layer.body, settings: self, side, drained: false, ended: false };
+        let body = Checked {
+            inner: layer.body,
+            settings: self,
+            side,
+            drained: false,
+            state: State::Passing,
+        };
         Ok(Layer { known: layer.known, body: Box::new(body) })
     }
 }
@@ -207,7 +212,14 @@ struct Checked<'a> {
     settings: &'a CheckDiffId,
     side: Side,
     drained: bool,
-    ended: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Passing,
+    Ended,
+    Failed,
 }
 
 impl Checked<'_> {
@@ -219,26 +231,36 @@ impl Checked<'_> {
         self.drained = drained;
         Ok(Some(first).filter(|first| !first.is_empty()))
     }
-}
 
-impl Stage for Checked<'_> {
-    fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
-        if self.ended {
-            return Ok(None);
-        }
+    fn step(&mut self) -> Result<Option<Bytes>, LayerError> {
         let next = self.pull()?;
         match &next {
             Some(chunk) => self.side.take(chunk.clone(), self.settings)?,
             None => {
                 self.side.end(self.settings)?;
-                self.ended = true;
+                self.state = State::Ended;
             }
         }
         Ok(next)
     }
+}
+
+impl Stage for Checked<'_> {
+    fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
+        match self.state {
+            State::Ended => return Ok(None),
+            State::Failed => return Err(LayerError::FinishedEarly),
+            State::Passing => {}
+        }
+        let next = self.step();
+        if next.is_err() {
+            self.state = State::Failed;
+        }
+        next
+    }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
-        if !self.ended {
+        if self.state != State::Ended {
             return Err(LayerError::FinishedEarly);
         }
         let descriptor = self.inner.finish()?;

@@ -85,22 +85,34 @@ impl Transform for Recompress {
         let plain = Box::new(Decoded::new(layer.body, self.guard, self.scope.clone()));
         let checked = Hashed::wrap(plain, self.wish.clone());
         let inner = Encoded::wrap(checked, self.to, self.workers, self.scope.clone())?;
-        Ok(Layer { known: None, body: Box::new(Relabelled { inner, recompress: self }) })
+        Ok(Layer {
+            known: None,
+            body: Box::new(Relabelled { inner, recompress: self, failed: false }),
+        })
     }
 }
 
-/// Says what the bytes are now.
+/// Says what the bytes are now; after a failure nothing comes out of it any more, whoever asks again.
 struct Relabelled<'a> {
     inner: Box<dyn Stage + 'a>,
     recompress: &'a Recompress,
+    failed: bool,
 }
 
 impl Stage for Relabelled<'_> {
     fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
-        self.inner.next()
+        if self.failed {
+            return Err(LayerError::FinishedEarly);
+        }
+        let next = self.inner.next();
+        self.failed = next.is_err();
+        next
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
+        if self.failed {
+            return Err(LayerError::FinishedEarly);
+        }
         let mut descriptor = self.inner.finish()?;
         descriptor.media_type = self.recompress.media_type(&descriptor.media_type)?;
         // What lies at the old addresses has the old digest.

@@ -40,6 +40,28 @@ fn truncated_data_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
+fn nothing_comes_after_a_failure() {
+    let data = text(4, 300_000);
+    for (codec, bytes) in packed(&data) {
+        for transform in [
+            Box::new(plain()) as Box<dyn Transform>,
+            Box::new(to(zstd(3), 1)),
+            Box::new(to(gzip(6), 1)),
+            Box::new(CheckDiffId::new().expect(common::sha256(&data))),
+        ] {
+            let cut = &bytes[..bytes.len() - 1];
+            let layer = common::layer(common::OCI_GZIP, cut, &[50_000]);
+            let mut layer = layer.pipe(Some(transform.as_ref())).unwrap();
+            while let Ok(Some(_)) = layer.next() {}
+            for _ in 0..3 {
+                assert!(layer.next().is_err(), "{codec}");
+            }
+            assert!(matches!(layer.finish(), Err(LayerError::FinishedEarly)), "{codec}");
+        }
+    }
+}
+
+#[test]
 fn trailing_garbage_is_refused() {
     for (codec, bytes) in packed(b"some data") {
         for tail in [&b"garbage, longer than any header"[..], b"x", &[0; 513]] {
