@@ -568,3 +568,43 @@ fn writes_to_a_pipe() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
+
+/// Bytes changed at random places, with a fixed seed: whatever comes of it, it is no panic and nothing is invented.
+#[test]
+fn survives_altered_archives() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    for (transport, vector) in
+        [("oci-archive", "oci-archive.tar"), ("docker-archive", "docker-archive.tar")]
+    {
+        let good = fs::read(testdata("images").join(vector)).unwrap();
+        let archive = Archive::new(&good);
+        let name = archive.name(transport, "");
+        let expected = source(&name).unwrap().root(&Scope::new()).unwrap();
+        for _ in 0..400 {
+            let mut bad = good.clone();
+            for _ in 0..=random(3) {
+                let at = random(bad.len());
+                bad[at] = u8::try_from(random(256)).unwrap();
+            }
+            if random(10) == 0 {
+                bad.truncate(random(good.len()));
+            }
+            fs::write(&archive.path, bad).unwrap();
+            let source = source(&name).unwrap();
+            let Ok(root) = source.root(&Scope::new()) else { continue };
+            if transport == "oci-archive" {
+                assert_eq!(root.digest(), expected.digest());
+            }
+            let image = root.image().unwrap();
+            for blob in image.layers.iter().chain([&image.config]) {
+                let _ = source.blob(blob, &Scope::new()).map(sample::drain);
+            }
+        }
+    }
+}
