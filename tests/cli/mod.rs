@@ -1,6 +1,7 @@
 //! Runs the program in a folder of its own, with an environment of its own, and shows everything that it did.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod gnupg;
 pub(crate) mod image;
 pub(crate) mod serve;
 
@@ -66,8 +67,15 @@ impl Place {
 
     /// Runs the words of `line`.
     pub(crate) fn run(&self, line: &str) -> Run {
+        self.run_with(line, |_| {})
+    }
+
+    /// Runs the words of `line` after `prepare` has had its way with the command.
+    pub(crate) fn run_with(&self, line: &str, prepare: impl FnOnce(&mut Command)) -> Run {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let output = self.command(&words).output().unwrap();
+        let mut command = self.command(&words);
+        prepare(&mut command);
+        let output = command.output().unwrap();
         Run {
             code: output.status.code().unwrap_or(-1),
             out: self.stable(&output.stdout),
