@@ -21,6 +21,8 @@ pub struct Environment {
     pub registries_conf_override: Option<PathBuf>,
     /// The user's number.
     pub uid: u32,
+    /// Where programs such as credential helpers are looked for, if not in `$PATH`.
+    pub program_path: Option<OsString>,
     /// What stands before `/etc` and `/usr`.
     pub system_root: PathBuf,
 }
@@ -43,6 +45,7 @@ impl Default for Environment {
             registries_conf_override: path("CONTAINERS_REGISTRIES_CONF_OVERRIDE"),
             home,
             uid,
+            program_path: None,
             system_root: PathBuf::from("/"),
         }
     }
@@ -60,6 +63,7 @@ impl Environment {
             registries_conf: None,
             registries_conf_override: None,
             uid: 1000,
+            program_path: Some(root.join("bin").into_os_string()),
             system_root: root.to_owned(),
             home: Some(home),
         }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct AuthStore {
     compatible: bool,
     read: Vec<PathBuf>,
     docker: Option<PathBuf>,
+    program_path: Option<OsString>,
 }
 
 /// What `logout` found.
@@ -54,7 +56,8 @@ impl AuthStore {
             Some(file) => vec![file.to_owned()],
             None => files(authfile, environment),
         };
-        Ok(Self { file, compatible: compatible.is_some(), read, docker })
+        let program_path = environment.program_path.clone();
+        Ok(Self { file, compatible: compatible.is_some(), read, docker, program_path })
     }
 
     /// The file that is changed.
@@ -89,7 +92,12 @@ impl AuthStore {
         }
         let name = self.name_of(key).map_err(|problem| failed(key.as_str(), problem))?;
         let change = |file: &mut AuthFile| match file.helper_of(key.host()) {
-            Some(helper) => Helper::new(&helper)?.store(key.host(), user, password.expose(), scope),
+            Some(helper) => Helper::new(&helper, self.program_path.as_deref())?.store(
+                key.host(),
+                user,
+                password.expose(),
+                scope,
+            ),
             None => file.set(name, user, password.expose()).map_err(Problem::Settings),
         };
         self.change(change, scope).map_err(|problem| failed(key.as_str(), problem))
@@ -106,7 +114,7 @@ impl AuthStore {
         let mut removed = false;
         let change = |file: &mut AuthFile| {
             if let Some(helper) = file.helper_of(key.host()) {
-                let helper = Helper::new(&helper)?;
+                let helper = Helper::new(&helper, self.program_path.as_deref())?;
                 if helper.find(key.host(), scope)?.is_some() {
                     helper.erase(key.host(), scope)?;
                     removed = true;
@@ -156,6 +164,7 @@ impl AuthStore {
             files: self.read.clone(),
             required: false,
             helpers: vec![FILES.to_owned()],
+            program_path: self.program_path.clone(),
         }
     }
 

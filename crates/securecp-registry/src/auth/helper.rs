@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -18,17 +19,19 @@ const LIMIT: u64 = 1 << 20;
 /// its arguments.
 pub(crate) struct Helper<'a> {
     name: &'a str,
+    /// Where the program is looked for, if not in `$PATH`.
+    path: Option<&'a OsStr>,
 }
 
 impl<'a> Helper<'a> {
     /// Takes a helper by the last part of its name.
-    pub(crate) fn new(name: &'a str) -> Result<Self, Problem> {
+    pub(crate) fn new(name: &'a str, path: Option<&'a OsStr>) -> Result<Self, Problem> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(plain) {
             let shown = Escaped::new(name).limit(80).to_string();
             return Err(Problem::Settings(format!("credential helper name {shown:?} is not one")));
         }
-        Ok(Self { name })
+        Ok(Self { name, path })
     }
 
     /// The credentials for a server; `None` if the helper has none.
@@ -88,7 +91,12 @@ impl<'a> Helper<'a> {
         scope: &Scope,
     ) -> Result<(bool, Zeroizing<Vec<u8>>), Problem> {
         let program = format!("docker-credential-{}", self.name);
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        if let Some(path) = self.path {
+            // The program is then looked for there, too.
+            command.env("PATH", path);
+        }
+        let child = command
             .arg(verb)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

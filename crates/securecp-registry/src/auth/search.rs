@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use securecp_layer::Scope;
@@ -21,6 +22,7 @@ pub(crate) struct Search {
     /// The one file was named by the user and must be there.
     pub(crate) required: bool,
     pub(crate) helpers: Vec<String>,
+    pub(crate) program_path: Option<OsString>,
 }
 
 impl Search {
@@ -35,6 +37,7 @@ impl Search {
             files: files(authfile, environment),
             required: authfile.is_some(),
             helpers: helpers.to_vec(),
+            program_path: environment.program_path.clone(),
         }
     }
 
@@ -43,7 +46,7 @@ impl Search {
         for helper in &self.helpers {
             let found = match helper.as_str() {
                 FILES => self.in_files(key, scope)?,
-                name => ask(name, key.host(), scope)?,
+                name => self.ask(name, key.host(), scope)?,
             };
             if found.credentials.is_some() {
                 return Ok(found);
@@ -68,7 +71,7 @@ impl Search {
                     credentials: Some(credentials),
                     source: Some(path.display().to_string()),
                 },
-                Some(Entry::Helper(name)) => ask(&name, key.host(), scope)?,
+                Some(Entry::Helper(name)) => self.ask(&name, key.host(), scope)?,
                 None => continue,
             };
             if found.credentials.is_some() {
@@ -76,6 +79,17 @@ impl Search {
             }
         }
         Ok(Found::default())
+    }
+
+    /// Asks a helper; Docker's stores know Docker Hub by another name.
+    fn ask(&self, name: &str, host: &str, scope: &Scope) -> Result<Found, Problem> {
+        let helper = Helper::new(name, self.program_path.as_deref())?;
+        let mut credentials = helper.find(host, scope)?;
+        if credentials.is_none() && host == "docker.io" {
+            credentials = helper.find(HUB, scope)?;
+        }
+        let source = credentials.is_some().then(|| format!("docker-credential-{name}"));
+        Ok(Found { credentials, source })
     }
 }
 
@@ -92,17 +106,6 @@ impl Lookup for Search {
             .ok_or_else(|| failed(Problem::Settings(format!("no key for credentials: {text}"))))?;
         self.look_up(&key, scope).map_err(failed)
     }
-}
-
-/// Asks a helper; Docker's stores know Docker Hub by another name.
-fn ask(name: &str, host: &str, scope: &Scope) -> Result<Found, Problem> {
-    let helper = Helper::new(name)?;
-    let mut credentials = helper.find(host, scope)?;
-    if credentials.is_none() && host == "docker.io" {
-        credentials = helper.find(HUB, scope)?;
-    }
-    let source = credentials.is_some().then(|| format!("docker-credential-{name}"));
-    Ok(Found { credentials, source })
 }
 
 /// The files that are read, in their order: only the one that was named, or all the usual ones.

@@ -6,6 +6,7 @@ mod auth;
 mod downloads;
 mod exchange;
 mod faults;
+mod helpers;
 mod mirrors;
 mod peers;
 mod referrers;
