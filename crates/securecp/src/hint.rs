@@ -79,6 +79,14 @@ fn of_registry(error: &RegistryError, prefix: &str) -> Option<String> {
     match (error.problem(), error.class()) {
         (Problem::Net(error), _) => of_net(error, prefix),
         (Problem::Stopped(stopped), _) => of_stopped(stopped),
+        (Problem::Refused(refusal), _)
+            if refusal.codes().iter().any(|found| found.code == "MANIFEST_BLOB_UNKNOWN") =>
+        {
+            Some(
+                "the registry takes an index only with all that it names; --index rewrite or --all copies such a one"
+                    .to_owned(),
+            )
+        }
         (_, Class::Auth) => Some(match error.credentials() {
             Some(source) => format!(
                 "the credentials came from {source}; {prefix}creds USER:PASSWORD gives others"
