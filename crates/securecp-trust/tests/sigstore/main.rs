@@ -8,6 +8,9 @@
 mod attachments;
 mod bundles;
 mod certificates;
+#[path = "../trust/changes.rs"]
+mod changes;
+mod hostile;
 mod keys;
 mod lab;
 mod log;

@@ -5,41 +5,9 @@ use proptest::prelude::*;
 use securecp_oci::{ImageIdentity, Signature};
 use securecp_trust::{Gate, Payload, PayloadKind, Policy, RegistriesD, verify_simple};
 
+use crate::changes::{changed, changes};
 use crate::simple::{NAME, keys, manifest, signed_by, testdata, then};
 use crate::support::{Survey, subject};
-
-/// One change of a document: bytes at a place are replaced by others.
-#[derive(Debug, Clone)]
-struct Change {
-    at: prop::sample::Index,
-    cut: usize,
-    put: Vec<u8>,
-}
-
-fn changes() -> impl Strategy<Value = Vec<Change>> {
-    let put = prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..4),
-        prop::sample::select(vec![
-            "\"", "{", "}", "[", "]", ",", ":", "null", "\\u0000", "1e999", "&a", "*a", "- "
-        ])
-        .prop_map(|text| text.as_bytes().to_vec()),
-    ];
-    let one = (any::<prop::sample::Index>(), 0..6_usize, put).prop_map(|(at, cut, put)| Change {
-        at,
-        cut,
-        put,
-    });
-    prop::collection::vec(one, 1..4)
-}
-
-fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
-    for change in changes {
-        let at = change.at.index(bytes.len() + 1);
-        let end = (at + change.cut).min(bytes.len());
-        bytes.splice(at..end, change.put.iter().copied());
-    }
-    bytes
-}
 
 fn messages() -> impl Strategy<Value = Vec<u8>> {
     let names = [

@@ -5,6 +5,7 @@
     reason = "a failed test may panic outside of #[test] functions too"
 )]
 
+mod changes;
 mod examples;
 mod gate;
 mod hostile;
