@@ -6,8 +6,8 @@ use securecp_registry::{BlobUpload, Class, ManifestName, Problem};
 
 use crate::peers::{Memory, Peer, blob, image, open, pull, push};
 
-fn peers() -> [Peer; 2] {
-    [Peer::embedded(), Peer::debian()]
+fn peers() -> [Peer; 3] {
+    [Peer::embedded(), Peer::debian(), Peer::ferro()]
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_blob_of_unknown_digest_is_streamed() {
 
 #[test]
 fn a_blob_of_another_repository_is_mounted_without_opening_it() {
-    for peer in peers() {
+    for peer in [Peer::embedded(), Peer::debian()] {
         let (from, to) = (peer.client("from"), peer.client("to"));
         let (descriptor, bytes) = blob(CHUNK * 2, 3);
         push(&from, &descriptor, &bytes).unwrap();
@@ -126,9 +126,23 @@ fn what_is_missing_is_said_to_be() {
         assert!(error.to_string().starts_with("reading manifest none in 127.0.0.1:"), "{error}");
         let error = client.blob(&blob(10, 9).0, &scope).unwrap_err();
         assert_eq!(error.class(), Class::NotFound);
-        let error = peer.client("nothing").tags(&scope).unwrap_err();
-        assert!(error.is_not_found());
+        match peer.client("nothing").tags(&scope) {
+            Err(error) => assert!(error.is_not_found()),
+            // The independent one makes no difference between a repository without tags and none.
+            Ok(tags) => assert!(tags.is_empty()),
+        }
     }
+}
+
+#[test]
+fn a_registry_that_only_reads_says_so() {
+    let extra =
+        "storage: {maintenance: {readonly: {enabled: true}}, filesystem: {rootdirectory: DATA}}\n";
+    let peer = Peer::debian_with(tempfile::TempDir::new().unwrap(), extra);
+    let (descriptor, bytes) = blob(10, 1);
+    let error = push(&peer.client("a"), &descriptor, &bytes).unwrap_err();
+    assert_eq!((error.class(), error.is_transient()), (Class::Invalid, false), "{error}");
+    assert_eq!(error.status().unwrap().as_u16(), 405);
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! Registries to test against: the embedded one and Debian's docker-registry.
+//! Registries to test against: the embedded one, Debian's docker-registry, and an independent one.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ferro_blob_store::InMemoryBlobStore;
+use ferro_oci_server::{AppState, InMemoryRegistryMeta, router};
 use securecp_layer::{CHUNK, Chunks, Layer, LayerError, Scope, SourceError};
 use securecp_net::Net;
 use securecp_oci::{Algorithm, Declared, Descriptor, Digest, MediaType, RawManifest};
@@ -37,6 +40,24 @@ impl Peer {
         Self::embedded_with(|_| {})
     }
 
+    /// An independent registry. It ends with the process: nothing waits for it.
+    pub(crate) fn ferro() -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let blobs = Arc::new(InMemoryBlobStore::new());
+                let state = AppState::new(blobs, Arc::new(InMemoryRegistryMeta::new()));
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                sender.send(listener.local_addr().unwrap()).unwrap();
+                axum::serve(listener, router(state)).await.unwrap();
+            });
+        });
+        let address = receiver.recv().unwrap();
+        Self { address, _embedded: None, process: None, _folder: TempDir::new().unwrap() }
+    }
+
     pub(crate) fn embedded_with(adjust: impl FnOnce(&mut Options)) -> Self {
         let folder = TempDir::new().unwrap();
         let mut options = Options::new(folder.path());
@@ -57,17 +78,17 @@ impl Peer {
         Self::debian_with(TempDir::new().unwrap(), "")
     }
 
-    /// `extra` is YAML at the top level; `http` is configured by `http_extra` inside it only through `extra`.
+    /// `extra` is YAML at the top level, in which `ADDRESS` and `DATA` are filled in; its `http` and `storage` replace the
+    /// usual ones.
     pub(crate) fn debian_with(folder: TempDir, extra: &str) -> Self {
         let address = free_address();
         let root = folder.path().join("data");
         std::fs::create_dir_all(&root).unwrap();
-        let config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  delete: {{enabled: true}}\n  \
-             filesystem: {{rootdirectory: {}}}\n{}",
-            root.display(),
-            extra.replace("ADDRESS", &address.to_string()),
-        );
+        let storage = "storage: {delete: {enabled: true}, filesystem: {rootdirectory: DATA}}\n";
+        let storage = if extra.contains("storage:") { "" } else { storage };
+        let config = format!("version: 0.1\nlog: {{level: error}}\n{storage}{extra}")
+            .replace("ADDRESS", &address.to_string())
+            .replace("DATA", &root.display().to_string());
         let config = match extra.contains("http:") {
             true => config,
             false => format!("{config}http: {{addr: \"{address}\"}}\n"),
