@@ -83,6 +83,8 @@ impl Stage for Encrypting<'_> {
         check(&layer)?;
         self.options.digest = Some(layer.digest.clone());
         layer.media_type = encrypted_type(&layer.media_type)?;
+        // What may be had there is the plaintext.
+        layer.urls.clear();
         set_public(&mut layer, &PublicOptions { hmac: self.mac.finish()? });
         self.recipients.wrap_into(&self.options, &mut layer)?;
         Ok(layer)

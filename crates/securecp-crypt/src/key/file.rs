@@ -1,6 +1,7 @@
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use securecp_oci::Escaped;
+use zeroize::Zeroizing;
 
 use super::asymmetric::Kind;
 use super::jwk::Jwk;
@@ -125,9 +126,18 @@ pub fn read_key_file(
             Err(Problem::Unusable("a PKCS#11 configuration (tokens are not supported yet)"))
         }
         _ if pgp::is_binary(bytes) => read_pgp(bytes, passphrase),
+        Err(_) if is_framed(bytes) => {
+            let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
+            read_pem(&text, passphrase)
+        }
         _ => read_der(bytes, passphrase).map(|material| vec![material]),
     };
     outcome.map_err(|problem| problem.of(name))
+}
+
+/// Whether there is a PEM block; notes around it may be in any encoding.
+fn is_framed(bytes: &[u8]) -> bool {
+    bytes.split(|b| *b == b'\n').any(|line| line.starts_with(b"-----BEGIN "))
 }
 
 /// A [`KeyFileError`] that does not know the file's name yet.

@@ -20,6 +20,7 @@ fn encrypt(plain: &[u8], length: usize) -> (Vec<u8>, Descriptor) {
     let transform = Encrypt::new(Arc::new(Bare::recipients())).with_helper(helped);
     let mut promised = descriptor(MediaType::OCI_LAYER_GZIP, plain);
     promised.annotations.insert("kept".to_owned(), "yes".to_owned());
+    promised.urls.push("https://plain.test/blob".to_owned());
     let layer = source(&promised, plain, length).pipe(Some(&transform)).unwrap();
     assert!(layer.known.is_none());
     let (out, made) = drain(layer.measured());
@@ -91,6 +92,7 @@ fn describes_what_it_encrypted() {
     assert_eq!(layer.media_type.as_str(), "application/vnd.oci.image.layer.v1.tar+gzip+encrypted");
     assert_eq!(layer.digest, descriptor(MediaType::OCI_LAYER, &sealed).digest);
     assert_eq!(layer.annotations.keys().collect::<Vec<_>>(), ["kept", KEYS, PUBOPTS]);
+    assert_eq!(layer.urls, Vec::<String>::new(), "the plaintext's place is forgotten");
     let unlocked = Bare::keys().unlock(&layer).unwrap();
     let plain = descriptor(MediaType::OCI_LAYER, b"plain text");
     assert_eq!(unlocked.promised(), Some(&plain.digest));

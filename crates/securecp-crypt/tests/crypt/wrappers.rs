@@ -220,6 +220,8 @@ fn reads_every_form_of_a_private_key() {
     ]
     .concat();
     private(&with_parameters);
+    let noted = [b"Subject: M\xfcller\n".as_slice(), &plain[0]].concat();
+    assert_eq!(private(&noted).thumbprint(), print, "notes may be in any encoding");
     let labelled = String::from_utf8(plain[0].clone()).unwrap().replace("PRIVATE KEY", "THING");
     assert_eq!(private(labelled.as_bytes()).thumbprint(), print, "the label says nothing");
 }
