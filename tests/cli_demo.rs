@@ -20,7 +20,10 @@ fn story(text: &str) -> String {
             piece.to_owned()
         });
     }
-    words.concat()
+    let text = words.concat();
+    let is_key = |word: &&str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let keys: Vec<&str> = text.split([' ', ',']).filter(is_key).collect();
+    keys.first().map_or_else(|| text.clone(), |key| text.replace(key, "KEY"))
 }
 
 #[test]
@@ -38,6 +41,7 @@ fn the_demo_tells_the_same_story_each_time_and_leaves_nothing() {
     assert_eq!(first, tell());
     for line in [
         "    Checked: both registries have the same digest, the one that the copy reported.",
+        "          signature 1: by KEY, for 127.0.0.1:PORT/shop/app:v1",
         "    (exit code 3)",
         "    (exit code 2)",
         "Everything ended as it should.",
@@ -50,7 +54,19 @@ fn the_demo_tells_the_same_story_each_time_and_leaves_nothing() {
 fn kept_files_let_a_reader_repeat_the_commands() {
     let place = Place::new();
     assert_eq!(place.run("demo --keep kept").code, 0);
-    assert_eq!(listing(&place.path("kept")), ["image", "policy.json", "production", "staging"]);
+    assert_eq!(
+        listing(&place.path("kept")),
+        [
+            "image",
+            "policy.json",
+            "production",
+            "registries.d",
+            "release.asc",
+            "release.key",
+            "signatures",
+            "staging"
+        ]
+    );
     let served = Served::start(&place, "kept/production", &[]);
     let run = place.run(&format!(
         "inspect --override-os linux --override-arch amd64 --tls-verify=false docker://{}/shop/app:v1",

@@ -4,6 +4,7 @@
 //! does not end as it should ends the demo with a failure.
 
 mod image;
+mod seal;
 mod stage;
 mod tale;
 
@@ -22,11 +23,13 @@ pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Fail
     let stage = Stage::set(args.keep.as_deref(), &session.globals.tmpdir)?;
     write_image(&stage.layout(), "v1", 1).context("writing the image")?;
     write_image(&stage.layout(), "v2", 2).context("writing the image")?;
+    write_image(&stage.layout(), "v3", 3).context("writing the image")?;
     let mut tale = Tale::new(session);
     introduce(&mut tale, &stage)?;
-    push(&mut tale, &stage)?;
+    let signed = push(&mut tale, &stage)?;
     promote(&mut tale, &stage)?;
     refuse(&mut tale, &stage)?;
+    pass_off(&mut tale, &stage, &signed)?;
     tamper(&mut tale, &stage)?;
     conclude(&mut tale, args.keep.is_some())
 }
@@ -39,23 +42,28 @@ fn introduce(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
     }
     let policy = stage.policy();
     tale.say(&format!(
-        "\nThe policy {} trusts the layout and staging's shop, nothing else:\n",
+        "\nThe policy {} trusts the layout, and of staging's shop what is signed with one key:\n",
         policy.display()
     ))?;
     let text = std::fs::read_to_string(&policy).context("reading the policy back")?;
     text.lines().try_for_each(|line| tale.say(&format!("    {line}")))
 }
 
-fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
-    tale.step(
-        "The image goes to staging, with both platforms",
+/// Gives the digest of the signed index.
+fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<String, Failure> {
+    let image = stage.at_staging("shop/app:v1");
+    let pushed = tale.step(
+        "The image goes to staging, with both platforms, and is signed there with a throw-away key",
         Ending::DONE,
-        &copy(
-            stage,
-            &["--dest-tls-verify=false", &stage.in_layout("v1"), &stage.at_staging("shop/app:v1")],
-        ),
+        &signed(stage, &stage.in_layout("v1"), &image),
     )?;
-    Ok(())
+    let look = ["verify", "--all", "--index-signature=require", "--tls-verify=false", &image];
+    tale.step(
+        "Would the policy let it pass? Nothing is copied by asking",
+        Ending::DONE,
+        &with_policy(stage, &look),
+    )?;
+    Ok(pushed["digest"].as_str().unwrap_or_default().to_owned())
 }
 
 fn promote(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
@@ -92,13 +100,48 @@ fn refuse(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
         refused,
         &copy(stage, &both),
     )?;
+    absent(tale, &to)?;
+    let (from, to) = (stage.at_staging("shop/tool:v1"), stage.at_production("shop/tool:v1"));
+    let push = ["--dest-tls-verify=false", &stage.in_layout("v1"), &from];
+    tale.step(
+        "The tool comes to the shop, but nobody signs it",
+        Ending::DONE,
+        &copy(stage, &push),
+    )?;
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let refused = Ending::failed(Exit::Refused, "A signature was required");
+    tale.step("What is not signed does not pass", refused, &copy(stage, &both))?;
+    absent(tale, &to)
+}
+
+/// Another image under a signed name, with the signature of the signed image.
+fn pass_off(tale: &mut Tale<'_, '_>, stage: &Stage, signed: &str) -> Result<(), Failure> {
+    let (from, to) = (stage.at_staging("shop/app:v1"), stage.at_production("shop/app:latest"));
+    let push = ["--dest-tls-verify=false", &stage.in_layout("v3"), &from];
+    let pushed = tale.step(
+        "Somebody moves staging's tag v1 to an image of their own",
+        Ending::DONE,
+        &copy(stage, &push),
+    )?;
+    let manifests = pushed["manifests"].as_array().cloned().unwrap_or_default();
+    for digest in manifests.iter().filter_map(|digest| digest.as_str()) {
+        stage.seal.pass_off(signed, digest).context("laying the signature beside the image")?;
+    }
+    tale.say("\nNow the good image's signature is laid beside it.")?;
+    let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let refused = Ending::failed(Exit::Refused, "Signature for digest");
+    tale.step(
+        "A signature is good for the bytes that were signed, and for no others",
+        refused,
+        &copy(stage, &both),
+    )?;
     absent(tale, &to)
 }
 
 fn tamper(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
     let (from, to) = (stage.at_staging("shop/app:v2"), stage.at_production("shop/app:v2"));
-    let push = ["--dest-tls-verify=false", &stage.in_layout("v2"), &from];
-    tale.step("A second version comes to staging", Ending::DONE, &copy(stage, &push))?;
+    let push = signed(stage, &stage.in_layout("v2"), &from);
+    tale.step("A second version comes to staging, signed", Ending::DONE, &push)?;
     let altered = stage.alter_a_layer()?;
     tale.say(&format!("\nNow one byte of {} is altered in staging's store.", altered.display()))?;
     let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
@@ -125,9 +168,17 @@ fn copy(stage: &Stage, rest: &[&str]) -> Vec<String> {
     with_policy(stage, &[&["copy", "--all", "--quiet", "--json"], rest].concat())
 }
 
+/// A copy to staging that signs there.
+fn signed(stage: &Stage, from: &str, to: &str) -> Vec<String> {
+    let key = format!("--sign-by-key-file={}", stage.seal.key().display());
+    copy(stage, &["--dest-tls-verify=false", &key, from, to])
+}
+
 fn with_policy(stage: &Stage, words: &[&str]) -> Vec<String> {
     let mut line: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    line.splice(1..1, ["--policy".to_owned(), stage.policy().display().to_string()]);
+    let options = [("--policy", stage.policy()), ("--registries.d", stage.seal.registries_d())];
+    let words = options.map(|(option, path)| [option.to_owned(), path.display().to_string()]);
+    line.splice(1..1, words.concat());
     line
 }
 

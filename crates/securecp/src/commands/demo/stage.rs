@@ -9,12 +9,14 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::image::layer_of;
+use super::seal::Seal;
 use crate::failure::Failure;
 
 /// The place of the story: a folder and two registries, gone when this is dropped.
 pub(super) struct Stage {
     pub(super) staging: SocketAddr,
     pub(super) production: SocketAddr,
+    pub(super) seal: Seal,
     folder: PathBuf,
     /// Declared before the folder's guard, so that the servers end before their files go.
     _running: [Running; 2],
@@ -31,7 +33,9 @@ impl Stage {
             start("production").context("starting the production registry")?,
         ];
         let [staging, production] = running.each_ref().map(Running::address);
-        let stage = Self { staging, production, folder, _running: running, _temporary: temporary };
+        let seal = Seal::make(&folder, staging, production)?;
+        let stage =
+            Self { staging, production, seal, folder, _running: running, _temporary: temporary };
         fs::write(stage.policy(), stage.policy_text()).context("writing the policy")?;
         Ok(stage)
     }
@@ -73,9 +77,11 @@ impl Stage {
         let accept = json!([{"type": "insecureAcceptAnything"}]);
         let shop = format!("{}/shop", self.staging);
         let layout = self.layout().display().to_string();
+        let key = self.seal.certificate();
+        let signed = json!([{"type": "signedBy", "keyType": "GPGKeys", "keyPath": key}]);
         let policy = json!({
             "default": [{"type": "reject"}],
-            "transports": {"oci": {layout: accept}, "docker": {shop: accept}},
+            "transports": {"oci": {layout: accept}, "docker": {shop: signed}},
         });
         format!("{policy:#}")
     }
