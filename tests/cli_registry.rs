@@ -4,7 +4,7 @@
 
 mod cli;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -221,17 +221,18 @@ fn a_signal_ends_a_stalled_transfer_in_under_a_second() {
         let words =
             ["copy", "--policy", "accept.json", "--src-tls-verify=false", &image, "oci:out:v1"];
         let mut child = place.command(&words).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(1000));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with("(1.00 MiB)")), "it never came to the layer");
+        std::thread::sleep(Duration::from_millis(200));
         assert!(child.try_wait().unwrap().is_none(), "it waits for the layer");
         let begun = Instant::now();
         let pid = child.id().to_string();
         std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
         let status = child.wait().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        let mut err = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        assert_eq!(status.code(), Some(1), "{err}");
-        assert!(err.lines().last().unwrap().ends_with(": cancelled"), "{err}");
+        let err: Vec<String> = lines.collect();
+        assert_eq!(status.code(), Some(1), "{err:?}");
+        assert!(err.last().unwrap().ends_with(": cancelled"), "{err:?}");
         assert_eq!(place.run("inspect oci:out:v1").code, 2, "nothing under the final name");
     }
 }
