@@ -356,3 +356,34 @@ fn talks_over_a_unix_socket() {
     let error = nobody.send(request(), &Scope::new()).unwrap_err();
     assert!(matches!(error, NetError::Connect { .. }), "{error}");
 }
+
+/// Set in the child process that has another environment: what it asks for.
+const ASKED: &str = "SECURECP_TEST_ASKS";
+
+#[test]
+fn proxies_of_the_environment_are_used() {
+    if let Ok(url) = std::env::var(ASKED) {
+        let response = client().send(Request::get(url.parse().unwrap()), &Scope::new()).unwrap();
+        assert_eq!(response.bytes(100, &Scope::new()).unwrap(), "by proxy");
+        return;
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let proxy = server(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while let Some(head) = head(&mut reader) {
+            sender.send(head.lines().next().unwrap().to_owned()).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nby proxy").unwrap();
+        }
+    });
+    let done = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "proxies_of_the_environment_are_used"])
+        .env(ASKED, "http://registry.example/v2/")
+        .env("http_proxy", proxy.as_str())
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY")
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    let asked = receiver.recv_timeout(Duration::from_secs(1)).unwrap();
+    assert!(asked.starts_with("GET http://registry.example/v2/ "), "{asked}");
+}

@@ -7,6 +7,7 @@ use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
+use crate::warning::Warnings;
 use crate::{Access, Operation, Problem, RegistryError, RetryPolicy};
 
 /// One registry, with what was learned of it.
@@ -20,6 +21,7 @@ pub(crate) struct Host {
     base: Flights<(), Url>,
     profile: Profile,
     turns: Flights<String, ()>,
+    warnings: Warnings,
 }
 
 /// One request with its purpose.
@@ -48,6 +50,7 @@ impl Host {
             base: Flights::default(),
             profile: Profile::of(name),
             turns: Flights::default(),
+            warnings: Warnings::default(),
         }
     }
 
@@ -221,7 +224,9 @@ impl Host {
         scope: &Scope,
     ) -> Result<Response, RegistryError> {
         let request = self.dress(call, pass)?;
-        self.http.send(request, scope).map_err(|error| self.failed(call, error))
+        let response = self.http.send(request, scope).map_err(|error| self.failed(call, error))?;
+        self.warnings.hear(&self.name, response.headers());
+        Ok(response)
     }
 
     fn dress(&self, call: &Call<'_>, pass: Option<&Pass>) -> Result<Request, RegistryError> {

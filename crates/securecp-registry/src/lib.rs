@@ -38,6 +38,7 @@ mod retry_after;
 mod secret;
 mod tls_details;
 mod upload;
+mod warning;
 
 pub use access::{Access, Login, Registries};
 pub use auth::{Credentials, Key};
