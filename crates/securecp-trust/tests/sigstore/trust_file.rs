@@ -33,6 +33,19 @@ fn refuses(text: &str, phrase: &str) {
 const A: &str = "a: {issuer: 'https://i.test', email: a@x.test}";
 const B: &str = "b: {issuer: 'https://i.test', email: b@x.test}";
 
+/// What the documentation shows is a trust file, and means what it says there.
+#[test]
+fn the_documented_file_is_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/sigstore.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let example = text.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let file = TrustFile::parse(example.as_bytes()).unwrap();
+    let image = |name: &str| ImageIdentity::docker(&name.parse().unwrap());
+    assert_eq!(file.wants(&image("registry.acme.test/prod/app:1")), (true, false));
+    assert_eq!(file.wants(&image("elsewhere.test/app:1")), (false, false));
+    assert_eq!(file.trusted_root(), Some("/etc/securecp/trusted_root.json"));
+}
+
 #[test]
 fn the_language_is_strict() {
     TrustFile::parse(file(A, "{require: a}").as_bytes()).unwrap();

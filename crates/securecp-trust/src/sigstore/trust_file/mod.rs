@@ -1,7 +1,7 @@
 //! Trust beyond policy.json, in a file of our own: who must have signed what, by whichever sigstore instance.
 //!
 //! The file is YAML, versioned and strict: a member that is not known, a member that is there twice, a name that nobody
-//! defines, and a rule that nobody or anybody could meet are errors, and nothing runs under such a file. `docs/trust.md`
+//! defines, and a rule that nobody or anybody could meet are errors, and nothing runs under such a file. `docs/sigstore.md`
 //! explains the language.
 
 mod judge;
