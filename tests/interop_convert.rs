@@ -259,3 +259,58 @@ fn bomb() -> Vec<u8> {
     assert!(run.status.success());
     run.stdout
 }
+
+/// Copies to zstd with a cache folder of its own, and says how many bytes were sent.
+fn to_zstd(bench: &Bench, cache: &Path, options: &[&str], to: &str) -> (Value, u64) {
+    let line = [&["copy", "--json", "--dest-compress-format=zstd"], options, &[&bench.image(), to]];
+    let mut command = support::run::command();
+    let run =
+        command.env("XDG_CACHE_HOME", cache).args(AMD64).args(line.concat()).output().unwrap();
+    assert!(run.status.success(), "{}", said(&run));
+    let result: Value = serde_json::from_slice(&run.stdout).unwrap();
+    (result["digest"].clone(), result["bytesSent"].as_u64().unwrap())
+}
+
+#[test]
+fn a_second_recompressing_copy_sends_nothing() {
+    let bench = Bench::new();
+    let registry = Registry::start().unwrap();
+    let cache = bench.0.path().join("cache");
+    let docker = format!("docker://{}/app:v1", registry.address());
+    for (to, options) in [(docker, &["--dest-tls-verify=false"][..]), (bench.at("oci", "z"), &[])] {
+        let (first, sent) = to_zstd(&bench, &cache, options, &to);
+        assert!(sent > 100_000, "{to}");
+        let (second, sent) = to_zstd(&bench, &cache, options, &to);
+        assert_eq!((second, sent), (first, 0), "{to}");
+    }
+}
+
+#[test]
+fn a_poisoned_cache_puts_no_foreign_layer_into_an_image() {
+    let bench = Bench::new();
+    let (cache, to) = (bench.0.path().join("cache"), bench.at("oci", "z"));
+    let (expected, _) = to_zstd(&bench, &cache, &[], &to);
+    // every entry now proposes what another one should
+    let entries: Vec<_> = walk(&cache);
+    let texts: Vec<String> = entries.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
+    assert_eq!(entries.len(), 2);
+    for (path, other) in entries.iter().zip(texts.iter().rev()) {
+        std::fs::write(path, other).unwrap();
+    }
+    let (found, _) = to_zstd(&bench, &cache, &[], &to);
+    assert_eq!(found, expected);
+    for path in &entries {
+        std::fs::write(path, b"\xff\0 not an entry").unwrap();
+    }
+    let (found, _) = to_zstd(&bench, &cache, &[], &bench.at("oci", "anew"));
+    assert_eq!(found, expected);
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}

@@ -288,3 +288,23 @@ fn inspect_shows_for_whom_layers_are_encrypted_without_any_key() {
     }
     assert!(summary(&plain())["LayersData"][0].get("Encryption").is_none());
 }
+
+/// Nothing in the format ties a layer to its place; the configuration's diffIDs do.
+#[test]
+fn swapped_layers_are_found_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("enc");
+    let place = format!("dir:{}", dir.display());
+    let recipient = format!("jwe:{}", key("rsa-a.pub.pem"));
+    copy(OURS, &["--encryption-key", &recipient], &plain(), &place);
+    let file = dir.join("manifest.json");
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    manifest["layers"].as_array_mut().unwrap().swap(0, 1);
+    std::fs::write(&file, manifest.to_string()).unwrap();
+    let to = oci(&scratch.path().join("never"), "x");
+    let run = try_securecp(&["copy", "--decryption-key", &key("rsa-a.pem"), &place, &to]);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && said.contains("diffID"), "{said}");
+    assert!(!scratch.path().join("never/index.json").exists());
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use securecp_crypt::{Keys, LayerSelection, Recipients};
-use securecp_layer::{Compression, Scope};
+use securecp_layer::{Compression, Scope, TransformCache};
 use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
 
 /// Changes that the user asked for.
@@ -16,6 +16,8 @@ pub struct Edits {
     pub remove_signatures: bool,
     /// What becomes of the compression of layers.
     pub recompression: Recompression,
+    /// What recompressed layers became in earlier copies.
+    pub cache: Option<CacheUse>,
     /// The format of manifests; without one they keep theirs where the destination takes it.
     pub format: Option<ManifestFormat>,
     /// Keys for encrypted layers; without them encrypted layers stay as they are.
@@ -30,6 +32,15 @@ pub struct Edits {
     pub temporary: PathBuf,
     /// Ends the helper threads of codecs.
     pub scope: Scope,
+}
+
+/// How far the memory of earlier recompressions is trusted.
+#[derive(Debug, Clone)]
+pub struct CacheUse {
+    /// The memory.
+    pub cache: TransformCache,
+    /// Believe it without reading the blob that it proposes. Refused where signatures are made or required.
+    pub dangerous_trust: bool,
 }
 
 /// What becomes of the compression of layers. Nothing changes unless it is asked for.
@@ -50,6 +61,7 @@ impl Default for Edits {
             preserve_digests: false,
             remove_signatures: false,
             recompression: Recompression::default(),
+            cache: None,
             format: None,
             decrypt: None,
             encrypt: None,

@@ -9,6 +9,7 @@
 //!
 //! Start at [`Job`] and [`copy`].
 
+mod cached;
 mod chain;
 mod edits;
 mod error;
@@ -23,7 +24,7 @@ mod select;
 mod survey;
 
 pub use chain::Step;
-pub use edits::{Edits, Encryption, ImageSigner, Recompression, Signing};
+pub use edits::{CacheUse, Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
 pub use job::{Changed, Effort, Job, Outcome, Written, copy};
 pub use judge::{Trial, judge};

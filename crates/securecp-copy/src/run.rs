@@ -9,6 +9,7 @@ use securecp_oci::{
 };
 use securecp_transport::{BlobPut, Place, TransportError, Writing};
 
+use crate::cached;
 use crate::chain::chain;
 use crate::error::{Cause, CopyError, Phase, Side, side_of};
 use crate::job::{Changed, Job, Written};
@@ -133,6 +134,11 @@ impl Runner<'_> {
         };
         let size = Some(work.source.size);
         self.job.report.event(&Event::Started { task, subject: &subject, size });
+        if let Some(descriptor) = self.recalled(work)? {
+            let why = "recompressed by an earlier copy";
+            self.job.report.event(&Event::Skipped { task, subject: &subject, why });
+            return Ok(NodeResult::Blob { descriptor, sent: false });
+        }
         if !work.changes.is_empty() && self.job.edits.precompute_digests {
             return self.spooled(task, work);
         }
@@ -145,8 +151,16 @@ impl Runner<'_> {
             open: &|| self.open(task, work),
         };
         let descriptor = self.retry(task, || self.writing.put_blob(&put, self.scope))?;
+        if let Some(wanted) = &work.remembered {
+            cached::remember(self.job, task, wanted, &descriptor);
+        }
         self.job.report.event(&Event::Finished { task });
         Ok(NodeResult::Blob { descriptor, sent: true })
+    }
+
+    fn recalled(&self, work: &BlobWork) -> Result<Option<Descriptor>, CopyError> {
+        let Some(wanted) = &work.remembered else { return Ok(None) };
+        cached::recall(self.job, wanted, self.scope).map_err(|e| self.failed(Phase::Blob, e))
     }
 
     /// Makes the changed blob in a private unnamed file first; it is sent only if the destination does not have it.
@@ -154,6 +168,9 @@ impl Runner<'_> {
         let spool = self
             .retry(task, || Ok(Spool::fill(self.open(task, work)?, &self.job.edits.temporary)?))?;
         let descriptor = spool.descriptor().clone();
+        if let Some(wanted) = &work.remembered {
+            cached::remember(self.job, task, wanted, &descriptor);
+        }
         let there = self.is_there(task, &descriptor)?;
         if !there {
             let put =

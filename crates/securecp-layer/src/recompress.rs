@@ -77,6 +77,21 @@ impl Recompress {
     }
 }
 
+impl Recompress {
+    /// What `layer` is called afterwards; digest and size are still those of `layer`.
+    ///
+    /// # Errors
+    /// See [`Recompress::media_type`].
+    pub fn describe(&self, layer: Descriptor) -> Result<Descriptor, LayerError> {
+        let media_type = self.media_type(&layer.media_type)?;
+        let mut described = Descriptor { media_type, ..layer };
+        // What lies at the old addresses has the old digest.
+        described.urls.clear();
+        drop_positions(&mut described.annotations);
+        Ok(described)
+    }
+}
+
 impl Transform for Recompress {
     fn wrap<'a>(&'a self, layer: Layer<'a>) -> Result<Layer<'a>, LayerError> {
         if let Some(known) = &layer.known {
@@ -113,12 +128,7 @@ impl Stage for Relabelled<'_> {
         if self.failed {
             return Err(LayerError::FinishedEarly);
         }
-        let mut descriptor = self.inner.finish()?;
-        descriptor.media_type = self.recompress.media_type(&descriptor.media_type)?;
-        // What lies at the old addresses has the old digest.
-        descriptor.urls.clear();
-        drop_positions(&mut descriptor.annotations);
-        Ok(descriptor)
+        self.recompress.describe(self.inner.finish()?)
     }
 }
 

@@ -50,7 +50,7 @@ impl Document {
     }
 
     /// Writes type, digest, size and annotations of `descriptor` into entry `position` of the array `key` (`layers`
-    /// or `manifests`); other members of the entry stay.
+    /// or `manifests`). Embedded `data` goes, and so do `urls` unless `descriptor` has some; other members stay.
     ///
     /// # Errors
     /// There is no such entry.
@@ -119,6 +119,11 @@ fn write_descriptor(entry: &mut Map<String, Value>, descriptor: &Descriptor) {
     }
     set(entry, "digest", descriptor.digest.to_string().into());
     set(entry, "size", descriptor.size.into());
+    // Embedded bytes and other addresses belong to the old digest.
+    entry.shift_remove("data");
+    if descriptor.urls.is_empty() {
+        entry.shift_remove("urls");
+    }
     if descriptor.annotations.is_empty() {
         entry.shift_remove("annotations");
     } else {
@@ -150,5 +155,21 @@ mod tests {
             .replacen(r#""m""#, r#""application/vnd.oci.image.layer.v1.tar+zstd""#, 1);
         assert_eq!(sealed.bytes(), expected.as_bytes());
         assert!(document.set_entry("layers", 1, &layer).is_err());
+    }
+
+    #[test]
+    fn drops_what_belongs_to_the_old_digest() {
+        let hex = Digest::of(Algorithm::Sha256, b"");
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{hex}","size":0}},"layers":[{{"mediaType":"m","digest":"{hex}","size":0,"urls":["https://h.test/x"],"data":""}}]}}"#
+        );
+        let raw = RawManifest::read(Bytes::from(text), Declared::default()).unwrap();
+        let mut document = Document::of(&raw).unwrap();
+        let made = Digest::of(Algorithm::Sha256, b"new");
+        let layer = Descriptor::new(MediaType::OCI_LAYER_ZSTD, made, 3);
+        document.set_entry("layers", 0, &layer).unwrap();
+        let sealed = document.seal(raw.media_type()).unwrap();
+        let text = String::from_utf8_lossy(sealed.bytes()).into_owned();
+        assert!(!text.contains("urls") && !text.contains("data"), "{text}");
     }
 }

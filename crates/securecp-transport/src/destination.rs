@@ -72,6 +72,18 @@ pub trait Destination: Send + Sync {
     /// It cannot be told; this is never reported as absent.
     fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError>;
 
+    /// A blob that is there, held to its digest and size as from a source; `None` where nothing can be read.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be opened.
+    fn read_blob(
+        &self,
+        _descriptor: &Descriptor,
+        _scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        Ok(None)
+    }
+
     /// Whether a manifest is already there under its digest.
     ///
     /// # Errors

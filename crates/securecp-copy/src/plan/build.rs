@@ -8,7 +8,9 @@ use securecp_oci::{
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
-use crate::plan::layers::{LayerAt, chosen_for_encryption, diff_ids, further_recipients, step};
+use crate::plan::layers::{
+    LayerAt, Planned, chosen_for_encryption, diff_ids, further_recipients, step,
+};
 use crate::plan::signatures::SignatureDesk;
 use crate::plan::{
     BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, PlanError, Produced, Reason,
@@ -22,6 +24,7 @@ pub(super) fn graph(
     found: &Found,
     edits: &Edits,
     there: &There,
+    signatures_required: bool,
 ) -> Result<(Vec<Node>, NodeId), PlanError> {
     let mut builder = Builder {
         found: found.manifests(),
@@ -32,6 +35,7 @@ pub(super) fn graph(
         manifests: HashMap::new(),
     };
     builder.check_kinds()?;
+    check_cache(edits, signatures_required)?;
     let root = builder.manifest(0)?;
     builder.check_name(root)?;
     builder.check_effect()?;
@@ -140,7 +144,7 @@ impl Builder<'_> {
         };
         let config = match made {
             Some(bytes) => self.made(bytes),
-            None => self.blob(&image.config, Step::default(), Vec::new(), None),
+            None => self.verbatim(&image.config),
         };
         Ok((config, layers))
     }
@@ -177,9 +181,9 @@ impl Builder<'_> {
                 diff_id,
                 encrypt,
             };
-            let (step, changes, media_type) = step(&at, self.edits)?;
-            nodes.push((position, self.blob(&descriptor, step, changes, diff_id)));
-            planned.push(Descriptor { media_type, ..descriptor });
+            let plan = step(&at, self.edits)?;
+            planned.push(Descriptor { media_type: plan.media_type.clone(), ..descriptor.clone() });
+            nodes.push((position, self.layer(&descriptor, plan, diff_id)));
         }
         Ok((nodes, planned))
     }
@@ -189,20 +193,26 @@ impl Builder<'_> {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let source = Descriptor::new(MediaType::OCI_CONFIG, digest, bytes.len() as u64);
         let action = BlobAction::Copy { mount_from: Vec::new() };
-        let (step, changes) = (Step::default(), Vec::new());
+        let (step, changes, remembered) = (Step::default(), Vec::new(), None);
         self.push(
-            Work::Blob(BlobWork { source, step, changes, action, made: Some(bytes) }),
+            Work::Blob(BlobWork { source, step, changes, action, remembered, made: Some(bytes) }),
             Vec::new(),
         )
     }
 
-    fn blob(
-        &mut self,
-        source: &Descriptor,
-        step: Step,
-        changes: Vec<Change>,
-        diff_id: Option<&Digest>,
-    ) -> NodeId {
+    /// A blob whose bytes stay as they are.
+    fn verbatim(&mut self, source: &Descriptor) -> NodeId {
+        let plan = Planned {
+            step: Step::default(),
+            changes: Vec::new(),
+            media_type: source.media_type.clone(),
+            remembered: None,
+        };
+        self.layer(source, plan, None)
+    }
+
+    fn layer(&mut self, source: &Descriptor, plan: Planned, diff_id: Option<&Digest>) -> NodeId {
+        let Planned { step, changes, remembered, .. } = plan;
         let told_apart = diff_id.filter(|_| !changes.is_empty()).cloned();
         let label = (source.media_type.clone(), source.annotations.clone());
         let label = Some(label).filter(|_| !changes.is_empty());
@@ -215,7 +225,8 @@ impl Builder<'_> {
         } else {
             BlobAction::Copy { mount_from: Vec::new() }
         };
-        let work = BlobWork { source: source.clone(), step, changes, action, made: None };
+        let source = source.clone();
+        let work = BlobWork { source, step, changes, action, remembered, made: None };
         let id = self.push(Work::Blob(work), Vec::new());
         self.blobs.insert(key, id);
         id
@@ -353,6 +364,12 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+fn check_cache(edits: &Edits, signatures_required: bool) -> Result<(), PlanError> {
+    let trusted = edits.cache.as_ref().is_some_and(|used| used.dangerous_trust);
+    let signed = signatures_required || !edits.signing.signers.is_empty();
+    if trusted && signed { Err(PlanError::TrustedCache) } else { Ok(()) }
 }
 
 fn takes(taken: &[ManifestKind], kind: ManifestKind) -> bool {

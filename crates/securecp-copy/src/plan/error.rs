@@ -138,6 +138,9 @@ pub enum PlanError {
         /// Its type.
         found: MediaType,
     },
+    /// A memory that is not checked must not decide what is signed or was required to be signed.
+    #[error("--dangerous-trust-cache cannot be used where signatures are made or required")]
+    TrustedCache,
     /// A layer is encrypted already and it was not said what is to become of that.
     #[error(
         "layer {layer} of {manifest} is encrypted already; give --decryption-key to encrypt it anew, or leave it out with --encrypt-layer"

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use securecp_crypt::{Encrypt, Envelope, Unlocked, encrypted_type};
-use securecp_layer::{CheckDiffId, Compression, Recompress, Transform};
+use securecp_layer::{CheckDiffId, Compression, Recompress, Transform, TransformKey};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
     Descriptor, Digest, Image, LayerCompression, LayerType, MediaType, RawManifest,
@@ -10,7 +10,7 @@ use securecp_oci::{
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
-use crate::plan::{Change, PlanError};
+use crate::plan::{Change, PlanError, Remembered};
 use crate::survey::CONFIG_LIMIT;
 
 /// One layer and where it stands.
@@ -23,22 +23,31 @@ pub(super) struct LayerAt<'a> {
     pub(super) encrypt: bool,
 }
 
-/// What is done to a layer, why that changes its bytes, and which media type it has then.
-pub(super) fn step(
-    layer: &LayerAt<'_>,
-    edits: &Edits,
-) -> Result<(Step, Vec<Change>, MediaType), PlanError> {
+/// What is done to a layer.
+pub(super) struct Planned {
+    pub(super) step: Step,
+    /// Why that changes its bytes.
+    pub(super) changes: Vec<Change>,
+    /// The media type that it has then.
+    pub(super) media_type: MediaType,
+    pub(super) remembered: Option<Remembered>,
+}
+
+/// Decides what is done to a layer.
+pub(super) fn step(layer: &LayerAt<'_>, edits: &Edits) -> Result<Planned, PlanError> {
     let mut step = Step::default();
     let mut changes = Vec::new();
+    let mut remembered = None;
     let mut media_type = layer.descriptor.media_type.clone();
-    if let Some(unlocked) = unlock(layer, edits)? {
-        media_type = plain_type(layer)?;
+    if let Some((unlocked, plain)) = unlock(layer, edits)? {
+        media_type = plain;
         step.decrypt = Some(decrypt(&unlocked, edits));
         step.recompress = Some(check_diff_id(layer, edits));
         changes.push(Change::Decrypted);
     }
     if let Some(to) = target(&media_type, edits.recompression) {
         let transform = recompress(layer, to, edits);
+        remembered = remember(layer, to, &transform, edits);
         media_type = after(layer, &media_type, &transform)?;
         step.recompress = Some(Arc::new(transform));
         changes.push(Change::Recompressed(to.codec().name()));
@@ -52,7 +61,9 @@ pub(super) fn step(
         step.encrypt = Some(Arc::new(Encrypt::new(Arc::clone(&encryption.recipients))));
         changes.push(Change::Encrypted);
     }
-    Ok((step, changes, media_type))
+    // Only a plain recompression is the same every time: decryption and encryption have no place in a memory.
+    let remembered = remembered.filter(|_| changes.len() == 1);
+    Ok(Planned { step, changes, media_type, remembered })
 }
 
 /// The positions of the layers to encrypt.
@@ -72,14 +83,14 @@ pub(super) fn chosen_for_encryption(
     })
 }
 
-fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<Unlocked>, PlanError> {
+/// The layer's key, and what the layer is called once it is decrypted.
+fn unlock(layer: &LayerAt<'_>, edits: &Edits) -> Result<Option<(Unlocked, MediaType)>, PlanError> {
     let adds = edits.encrypt.as_ref().is_some_and(|wanted| wanted.add);
     let Some(keys) = edits.decrypt.as_ref().filter(|_| !adds) else { return Ok(None) };
     let envelope = Envelope::of(layer.descriptor).map_err(|e| crypt_error(layer, e))?;
-    match envelope {
-        Some(_) => keys.unlock(layer.descriptor).map(Some).map_err(|e| crypt_error(layer, e)),
-        None => Ok(None),
-    }
+    let Some(envelope) = envelope else { return Ok(None) };
+    let unlocked = keys.unlock(layer.descriptor).map_err(|e| crypt_error(layer, e))?;
+    Ok(Some((unlocked, envelope.plain_type().clone())))
 }
 
 /// The encrypted layers that get further recipients, as they will be described; their bytes and digests stay.
@@ -113,11 +124,6 @@ fn crypt_error(layer: &LayerAt<'_>, source: securecp_crypt::CryptError) -> PlanE
     PlanError::Crypt { manifest: layer.manifest.clone(), layer: layer.position, source }
 }
 
-fn plain_type(layer: &LayerAt<'_>) -> Result<MediaType, PlanError> {
-    let text = layer.descriptor.media_type.as_str();
-    Ok(MediaType::new(text.strip_suffix("+encrypted").unwrap_or(text)))
-}
-
 /// Always in two passes: what comes behind (a decompressor) sees only bytes whose MAC was checked.
 fn decrypt(unlocked: &Unlocked, edits: &Edits) -> Arc<dyn Transform> {
     Arc::new(unlocked.staged_in(&edits.temporary))
@@ -138,6 +144,20 @@ fn recompress(layer: &LayerAt<'_>, to: Compression, edits: &Edits) -> Recompress
         Some(diff_id) => recompress.expect(diff_id.clone()),
         None => recompress,
     }
+}
+
+fn remember(
+    layer: &LayerAt<'_>,
+    to: Compression,
+    recompress: &Recompress,
+    edits: &Edits,
+) -> Option<Remembered> {
+    edits.cache.as_ref()?;
+    Some(Remembered {
+        key: TransformKey::new(layer.descriptor.digest.clone(), to),
+        diff_id: layer.diff_id?.clone(),
+        described: recompress.describe(layer.descriptor.clone()).ok()?,
+    })
 }
 
 /// The media type of a layer after recompression.

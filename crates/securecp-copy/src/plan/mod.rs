@@ -1,7 +1,8 @@
 use bytes::Bytes;
+use securecp_layer::TransformKey;
 use securecp_oci::{Descriptor, Digest, ManifestFormat, Reference, Repository, Tag};
 use securecp_transport::Place;
-use securecp_trust::Admitted;
+use securecp_trust::{Admitted, RequirementKind, Verdict};
 
 use crate::chain::Step;
 use crate::edits::Edits;
@@ -61,8 +62,21 @@ pub struct BlobWork {
     pub changes: Vec<Change>,
     /// How it gets there.
     pub action: BlobAction,
+    /// How it may be known from an earlier copy what the blob becomes.
+    pub remembered: Option<Remembered>,
     /// Its bytes, where they were made here: a converted configuration.
     pub made: Option<Bytes>,
+}
+
+/// A recompression that an earlier copy may have done.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// Names the recompression.
+    pub key: TransformKey,
+    /// The digest that the plain bytes must have, from the configuration.
+    pub diff_id: Digest,
+    /// What the result is called; digest and size are those of the source.
+    pub described: Descriptor,
 }
 
 /// What happens to the bytes of a blob.
@@ -180,7 +194,8 @@ impl Plan {
         edits: &Edits,
         there: There,
     ) -> Result<Self, PlanError> {
-        let (nodes, root) = build::graph(admitted.found(), edits, &there)?;
+        let (nodes, root) =
+            build::graph(admitted.found(), edits, &there, asks_for_signatures(admitted.verdict()))?;
         Ok(Self { admitted, there, nodes, root })
     }
 
@@ -263,6 +278,12 @@ impl Plan {
             sent_bytes: 0,
         }
     }
+}
+
+/// Whether a requirement that looks at signatures was evaluated for any manifest.
+fn asks_for_signatures(verdict: &Verdict) -> bool {
+    let requirements = verdict.subjects.iter().flat_map(|subject| &subject.requirements);
+    requirements.into_iter().any(|found| found.kind != RequirementKind::InsecureAcceptAnything)
 }
 
 impl Node {

@@ -1,4 +1,4 @@
-use securecp_layer::Scope;
+use securecp_layer::{Layer, Scope};
 use securecp_oci::{
     Algorithm, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
 };
@@ -82,6 +82,15 @@ impl Destination for DockerDestination {
 
     fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
         self.client.has_blob(descriptor, scope).map_err(failure)
+    }
+
+    fn read_blob(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        let download = self.client.blob(descriptor, scope).map_err(failure)?;
+        Ok(Some(Layer::verified(descriptor.clone(), download)))
     }
 
     fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use securecp_layer::Scope;
+use securecp_layer::{Layer, Scope};
 use securecp_oci::{Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag};
 use tempfile::TempDir;
 
@@ -13,6 +13,7 @@ use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
 use super::lock::Lock;
 use super::writing::{Building, OciWriting};
 use super::{LayoutName, Selection};
+use crate::files;
 use crate::folder::{Folder, check_writable, holds};
 use crate::path::Resolved;
 use crate::staged::{STAGING_PREFIX, Staged};
@@ -187,6 +188,15 @@ impl Destination for OciDestination {
         let Some(blobs) = self.blobs()? else { return Ok(false) };
         self.hold(&blobs, scope)?;
         Ok(blobs.size_of(&blob_name(&descriptor.digest))? == Some(descriptor.size))
+    }
+
+    fn read_blob(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        let Some(blobs) = self.blobs()? else { return Ok(None) };
+        files::open_blob(&blobs, &blob_name(&descriptor.digest), descriptor, scope).map(Some)
     }
 
     fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {

@@ -31,4 +31,8 @@ pub(crate) struct CompressArgs {
     /// Find out digests of changed layers before sending them, so that none that is there is sent (docker: only)
     #[arg(long)]
     pub(crate) dest_precompute_digests: bool,
+
+    /// Believe what earlier copies remembered of recompressed layers without reading those layers again
+    #[arg(long)]
+    pub(crate) dangerous_trust_cache: bool,
 }

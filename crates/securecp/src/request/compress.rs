@@ -1,5 +1,8 @@
-use securecp_copy::Recompression;
-use securecp_layer::{Compression, GzipLevel, ZstdLevel};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use securecp_copy::{CacheUse, Recompression};
+use securecp_layer::{Compression, GzipLevel, TransformCache, ZstdLevel};
 use securecp_oci::{Escaped, ImageName, Transport};
 
 use super::{Globals, both};
@@ -28,6 +31,30 @@ pub(crate) fn recompression(
             Ok(if decompress { Recompression::To(Compression::None) } else { keep })
         }
     }
+}
+
+/// The memory of recompressed layers, in the user's cache folder; none where there is no such folder.
+pub(crate) fn cache(
+    args: &CompressArgs,
+    recompression: Recompression,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<CacheUse>, Failure> {
+    let dangerous_trust = args.dangerous_trust_cache;
+    if recompression == Recompression::Keep {
+        return match dangerous_trust {
+            false => Ok(None),
+            true => Err(Failure::usage(
+                "--dangerous-trust-cache has no effect where nothing is recompressed",
+            )),
+        };
+    }
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || set("HOME").map(|home| home.join(".cache"));
+    let folder = set("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(home);
+    Ok(folder.map(|folder| CacheUse {
+        cache: TransformCache::new(folder.join("securecp/transforms")),
+        dangerous_trust,
+    }))
 }
 
 /// Some options speak of one transport only.

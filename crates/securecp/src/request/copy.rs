@@ -5,7 +5,7 @@ use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Reference, Tag};
 use securecp_trust::IndexSignature;
 
 use super::additional::AdditionalNames;
-use super::compress::recompression;
+use super::compress::{cache, recompression};
 use super::crypt::{decryption, encryption};
 use super::{Globals, Retry, SideRequest, SignRequest, both, image, index_signature};
 use crate::args::{
@@ -58,6 +58,7 @@ impl CopyRequest {
                 preserve_digests: args.changes.preserve_digests,
                 remove_signatures: args.changes.remove_signatures,
                 recompression,
+                cache: cache(&args.compression, recompression, |name| std::env::var_os(name))?,
                 encrypt: encryption(&args.encryption)?,
                 decrypt: decryption(&args.encryption)?,
                 format: format(args.changes.format.as_deref())?,
