@@ -338,7 +338,7 @@ fn signatures(subject: &Subject) -> Result<&[Signature], Denial> {
 }
 
 /// Whether `index` names `other` by the digest of its bytes.
-fn names(index: &Subject, other: &Subject) -> bool {
+pub(crate) fn names(index: &Subject, other: &Subject) -> bool {
     let digest = other.manifest.digest();
     let entries = index.manifest.index();
     entries.is_some_and(|index| index.manifests.iter().any(|entry| entry.digest == *digest))

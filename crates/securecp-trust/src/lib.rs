@@ -44,10 +44,11 @@ pub use registries_d::{
 };
 pub use sigstore::{
     ATTACHMENT_LIMIT, Attachment, AttachmentError, BUNDLE_MEDIA_TYPE, Blob, BundleFault,
-    CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment, PublicKeyFault,
-    RuleFault, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
-    SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDenial,
-    TrustFault, TrustFile, TrustFileError, TrustVerdict, TrustedRootError, attachment_tag,
+    BundleReader, CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment,
+    PublicKeyFault, RuleFault, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError,
+    SigstoreKeyFault, SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT,
+    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustRefusal, TrustVerdict,
+    TrustedRootError, attachment_tag,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -32,7 +32,7 @@ pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{SigstoreSignError, SigstoreSigner};
 pub use trust_file::{
-    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDenial,
-    TrustFault, TrustFile, TrustFileError, TrustVerdict,
+    BundleReader, Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT,
+    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustRefusal, TrustVerdict,
 };
 pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

@@ -494,3 +494,37 @@ fn another_root_is_refused() {
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "untrustedLog");
 }
+
+/// Verification cannot reach a network: nothing that this crate is made of could open a connection to one, and no second
+/// provider of cryptography comes along.
+#[test]
+fn nothing_here_knows_a_network() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "securecp-trust", "--edges", "normal"])
+        .args(["--prefix", "none", "--format", "{lib}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let linked: Vec<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    assert!(linked.contains(&"sigstore_verify") && linked.contains(&"ring"), "{text}");
+    for stranger in [
+        "tokio",
+        "mio",
+        "socket2",
+        "hyper",
+        "h2",
+        "reqwest",
+        "ureq",
+        "curl",
+        "rustls",
+        "native_tls",
+        "async_std",
+        "smol",
+        "polling",
+        "aws_lc_rs",
+        "aws_lc_sys",
+    ] {
+        assert!(!linked.contains(&stranger), "{stranger}");
+    }
+}

@@ -10,6 +10,7 @@ mod bundles;
 mod certificates;
 #[path = "../trust/changes.rs"]
 mod changes;
+mod confirm;
 mod hostile;
 mod keys;
 mod lab;

@@ -4,6 +4,7 @@
 //! defines, and a rule that nobody or anybody could meet are errors, and nothing runs under such a file. `docs/sigstore.md`
 //! explains the language.
 
+mod confirm;
 mod judge;
 mod rule;
 mod signer;
@@ -16,6 +17,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
+pub use confirm::{BundleReader, TrustRefusal};
 pub use judge::Evidence;
 pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustVerdict};
 
