@@ -55,6 +55,9 @@ pub(crate) fn follow(
     }
     let mut next = Request { url, ..request.clone() };
     if !same_origin(&next.url, &request.url) {
+        if !request.body.is_empty() && !request.body_may_travel {
+            return Err(refuse("it would take what is sent to another host"));
+        }
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             next.headers.remove(name);
         }
@@ -135,6 +138,18 @@ mod tests {
         }
         let kept = redirected(from, Method::PUT, 308, "/b").unwrap().unwrap();
         assert_eq!(kept.method, Method::PUT);
+    }
+
+    #[test]
+    fn a_body_stays_with_its_host_unless_it_may_travel() {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, "https://other.example/".parse().unwrap());
+        let url: Url = "https://r.example/token".parse().unwrap();
+        let post = Request::new(Method::POST, url.clone()).body("refresh_token=x".into());
+        let status = StatusCode::TEMPORARY_REDIRECT;
+        let refused = follow(&post, status, &headers, &url);
+        assert!(matches!(refused, Err(NetError::Redirect { .. })));
+        assert!(follow(&post.body_may_travel(), status, &headers, &url).unwrap().is_some());
     }
 
     #[test]

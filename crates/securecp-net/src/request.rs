@@ -23,6 +23,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) lane: Lane,
     pub(crate) slow_answer: bool,
+    pub(crate) body_may_travel: bool,
 }
 
 impl Request {
@@ -35,6 +36,7 @@ impl Request {
             body: Bytes::new(),
             lane: Lane::Control,
             slow_answer: false,
+            body_may_travel: false,
         }
     }
 
@@ -82,6 +84,13 @@ impl Request {
     #[must_use]
     pub fn slow_answer(self) -> Self {
         Self { slow_answer: true, ..self }
+    }
+
+    /// Lets a redirect take the body to another host. Bodies may hold secrets, as a token request's does; a blob's
+    /// bytes are none.
+    #[must_use]
+    pub fn body_may_travel(self) -> Self {
+        Self { body_may_travel: true, ..self }
     }
 
     /// The method.

@@ -53,10 +53,12 @@ impl log::Log for Bridge {
 fn listen() -> Written {
     let written = Written::default();
     let writer = written.clone();
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
-        .init();
+        .finish();
+    // Not `init`, which with some features would also take the other interface.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     log::set_logger(Box::leak(Box::new(Bridge(written.clone())))).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     written

@@ -164,6 +164,7 @@ impl Put<'_, '_> {
     ) -> Result<(), RegistryError> {
         let request = Request::new(Method::PUT, with_digest(session, &descriptor.digest))
             .body(bytes)
+            .body_may_travel()
             .slow_answer()
             .header(header::CONTENT_TYPE, OCTETS);
         let call = self.client.call(self.operation, self.grants(), request)?;
@@ -189,7 +190,8 @@ impl Put<'_, '_> {
         Err(error)
     }
 
-    /// Sends the chain as the body of `call`; a 401 that better credentials can answer begins it once more.
+    /// Sends the chain as the body of `call`. A 401 that better credentials can answer, or a redirect, begins it once
+    /// more.
     fn send(
         &self,
         call: &Call<'_>,
@@ -203,6 +205,12 @@ impl Put<'_, '_> {
                     Some(_) => self.stream(call, size, scope)?,
                     None => first,
                 }
+            }
+            307 | 308 => {
+                // The host shows nothing of ours to another one, see `Host::pass`.
+                let url = self.location(&first.response)?;
+                let moved = self.body_call(call.request.method().clone(), url)?;
+                self.stream(&moved, size, scope)?
             }
             _ => first,
         };

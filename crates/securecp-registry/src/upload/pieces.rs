@@ -98,6 +98,7 @@ impl Put<'_, '_> {
         let range = format!("{}-{}", progress.held, end - 1);
         let request = bulk(Request::new(Method::PATCH, progress.url.clone()))
             .body(piece)
+            .body_may_travel()
             .slow_answer()
             .header(header::CONTENT_TYPE, OCTETS)
             .and_then(|request| request.header(header::CONTENT_RANGE, &range));

@@ -1,5 +1,5 @@
 use securecp_layer::Scope;
-use securecp_net::{Method, Request, Response, Url, header, resolve_location};
+use securecp_net::{Method, Request, Response, Url, header, is_private, resolve_location};
 use securecp_oci::{Descriptor, Digest, Escaped, Repository};
 
 use crate::auth::Grants;
@@ -84,7 +84,13 @@ impl Put<'_, '_> {
         let missing =
             || self.error(Problem::Protocol("upload session without location".to_owned()));
         let location = location.ok_or_else(missing)?;
-        resolve_location(response.url(), location).map_err(|error| self.error(error.into()))
+        let url = resolve_location(response.url(), location);
+        let url = url.map_err(|error| self.error(error.into()))?;
+        if is_private(&url) && !is_private(response.url()) {
+            let problem = "upload location leads from a public registry into a private network";
+            return Err(self.error(Problem::Protocol(problem.to_owned())));
+        }
+        Ok(url)
     }
 
     /// Like [`Put::location`], for answers that need not name one.

@@ -208,3 +208,27 @@ fn a_session_without_location_is_a_clear_error() {
     assert!(error.to_string().contains("without location"), "{error}");
     push(&client, &descriptor, &bytes).unwrap();
 }
+
+#[test]
+fn an_upload_that_is_sent_elsewhere_goes_there_without_credentials() {
+    let (peer, proxy, _) = proxied();
+    let storage = Proxy::start(peer.address).unwrap();
+    let away = storage.address();
+    let redirect = Handler::new(move |call| {
+        let location = format!("http://{away}{}", call.target());
+        Some(Reply::new(307).header("location", location))
+    });
+    for method in ["PUT", "PATCH"] {
+        proxy.add(rule(method, "/uploads/").with(Fault::Handle(redirect.clone())));
+    }
+    let token = securecp_registry::Login::Token("geheim".to_owned().into());
+    let client = client(proxy.address(), "a", Access { login: token, ..plain() });
+    for (seed, size) in [(1, 100), (2, 2 * MIB)] {
+        let (descriptor, bytes) = blob(size, seed);
+        push(&client, &descriptor, &bytes).unwrap();
+        assert_eq!(pull(&client, &descriptor).unwrap(), bytes);
+    }
+    assert_eq!(storage.requests("PUT", "/uploads/"), 2);
+    assert!(storage.log().iter().all(|seen| seen.header("authorization").is_none()));
+    assert!(proxy.log().iter().any(|seen| seen.header("authorization").is_some()));
+}
