@@ -254,3 +254,50 @@ fn a_time_limit_ends_a_stalled_transfer() {
     );
     assert!(!place.exists("out"));
 }
+
+#[test]
+fn registries_conf_says_where_images_really_are() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    place.write(
+        "registries.conf",
+        format!(
+            "[[registry]]\nlocation = \"{0}\"\ninsecure = true\n\
+             [[registry]]\nprefix = \"shop.example/app\"\nlocation = \"{0}/a/b\"\ninsecure = true\n\
+             [[registry]]\nlocation = \"evil.example\"\nblocked = true\n",
+            served.address
+        ),
+    );
+    let conf = "--registries-conf registries.conf";
+    place.ok(&format!("copy -q {conf} oci:image:v1 docker://{}/a/b:v1", served.address));
+    place.ok(&format!("copy -q {conf} docker://shop.example/app:v1 dir:out"));
+    let run = place.run(&format!("list-tags {conf} docker://shop.example/app"));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("\"v1\""), "{}", run.out);
+    let run = place.run(&format!("inspect {conf} docker://evil.example/x:v1"));
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+    assert!(run.err.contains("blocked"), "{}", run.err);
+    place.write("registries.conf", "[[registry]\n");
+    let run = place.run(&format!("inspect {conf} docker://shop.example/app:v1"));
+    assert!(run.code == 1 && run.err.contains("registries.conf"), "{run:?}");
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let socket = format!("unix://{}", place.path("none.sock").display());
+    let run = place.run(&format!("inspect --daemon-host {socket} docker-daemon:app:v1"));
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+    assert!(
+        run.err.contains("docker-daemon:app:v1") && run.err.contains("none.sock"),
+        "{}",
+        run.err
+    );
+    let run = place.run(&format!(
+        "copy -q --policy accept.json --format v2s2 --dest-daemon-host {socket} oci:image:v1 docker-daemon:app:v1"
+    ));
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("destination docker-daemon:app:v1"), "{}", run.err);
+}

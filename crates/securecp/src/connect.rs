@@ -7,7 +7,8 @@ use securecp_registry::{
     Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret, tls_details,
 };
 use securecp_transport::{
-    Destination, DestinationOptions, Source, SourceOptions, open_destination, open_source,
+    DaemonAccess, Destination, DestinationOptions, Source, SourceOptions, open_destination,
+    open_source,
 };
 
 use crate::failure::Failure;
@@ -44,6 +45,7 @@ impl<'a> Doors<'a> {
             cert_dir: side.cert_dir.clone(),
             tls_verify: side.tls_verify,
             tls: self.tls.clone(),
+            registries_conf: self.globals.registries_conf.clone(),
             user_agent: match &self.globals.user_agent_prefix {
                 Some(prefix) => format!("{prefix} {}", usual.user_agent),
                 None => usual.user_agent.clone(),
@@ -60,7 +62,18 @@ impl<'a> Doors<'a> {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
             tmpdir: Some(self.globals.tmpdir.clone()),
+            daemon: self.daemon(side),
             ..SourceOptions::default()
+        }
+    }
+
+    /// The Docker engine, as this side meets it.
+    fn daemon(&self, side: &SideRequest) -> DaemonAccess {
+        DaemonAccess {
+            host: side.daemon_host.clone(),
+            cert_dir: side.cert_dir.clone(),
+            dangerously_accept_any_certificate: side.tls_verify == Some(false),
+            net: self.net.clone(),
         }
     }
 
@@ -99,6 +112,7 @@ impl<'a> Doors<'a> {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
             additional_references: references.to_vec(),
+            daemon: self.daemon(side),
             signatures: lookaside.of(name, &self.net, &self.tls)?,
             ..DestinationOptions::default()
         };

@@ -45,6 +45,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long = "registries.d", global = true, value_name = "DIR")]
     pub(crate) registries_d: Option<PathBuf>,
 
+    /// Registries, their mirrors and what is blocked (containers-registries.conf(5))
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) registries_conf: Option<PathBuf>,
+
     /// Restrictions of TLS (containers-tls-details.yaml(5))
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) tls_details: Option<PathBuf>,

@@ -1,13 +1,6 @@
 /// Options of the reference that later versions bring. They are refused by name, never ignored.
-const OPTIONS: &[&str] = &[
-    "--src-daemon-host",
-    "--dest-daemon-host",
-    "--daemon-host",
-    "--registries-conf",
-    "--sign-by-sq-fingerprint",
-    "--sign-by-sigstore",
-    "--sign-by-sigstore-private-key",
-];
+const OPTIONS: &[&str] =
+    &["--sign-by-sq-fingerprint", "--sign-by-sigstore", "--sign-by-sigstore-private-key"];
 
 /// Commands of the reference that later versions bring.
 const COMMANDS: &[&str] = &["sync", "layers", "generate-sigstore-key", "experimental-image-proxy"];

@@ -40,6 +40,7 @@ pub(crate) struct SideArgs {
     pub(crate) cert_dir: Option<PathBuf>,
     pub(crate) authfile: Option<PathBuf>,
     pub(crate) shared_blob_dir: Option<PathBuf>,
+    pub(crate) daemon_host: Option<String>,
 }
 
 macro_rules! side_args {
@@ -92,6 +93,11 @@ macro_rules! side_args {
             #[arg(id = concat!($prefix, "shared-blob-dir"), long = concat!($prefix, "shared-blob-dir"))]
             #[arg(value_name = "DIR")]
             shared_blob_dir: Option<PathBuf>,
+
+            /// Docker engine of docker-daemon: images, unix://PATH or tcp://HOST:PORT
+            #[arg(id = concat!($prefix, "daemon-host"), long = concat!($prefix, "daemon-host"))]
+            #[arg(value_name = "URL")]
+            daemon_host: Option<String>,
         }
 
         impl From<$name> for SideArgs {
@@ -107,6 +113,7 @@ macro_rules! side_args {
                     cert_dir: args.cert_dir,
                     authfile: args.authfile,
                     shared_blob_dir: args.shared_blob_dir,
+                    daemon_host: args.daemon_host,
                 }
             }
         }

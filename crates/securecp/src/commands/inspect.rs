@@ -138,8 +138,7 @@ impl Look<'_, '_> {
             return Ok(Vec::new());
         }
         let registries = self.doors.registries(&self.request.image.side);
-        let listed =
-            registries.client(repository).and_then(|client| client.tags(self.session.scope));
+        let listed = registries.tags(repository, self.session.scope);
         match listed {
             Ok(tags) => Ok(tags.iter().map(Tag::to_string).collect()),
             Err(error) if cannot_list(&error) => {

@@ -50,8 +50,7 @@ fn of_registry(
         return Err(Failure::usage(problem).hint("inspect shows one image"));
     }
     let repository = reference.repository();
-    let client = doors.registries(&request.side).client(repository);
-    let tags = client.and_then(|client| client.tags(session.scope));
+    let tags = doors.registries(&request.side).tags(repository, session.scope);
     let tags =
         tags.with_context(|| format!("Error listing repository tags of {}", request.name))?;
     let tags = tags.iter().map(ToString::to_string).collect();

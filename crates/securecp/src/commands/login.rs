@@ -100,5 +100,6 @@ fn registries(args: &LoginArgs, doors: &Doors<'_>, credentials: Credentials) -> 
         cert_dir: args.cert_dir.clone(),
         authfile: args.files.authfile.clone(),
         shared_blob_dir: None,
+        daemon_host: None,
     })
 }

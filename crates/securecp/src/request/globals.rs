@@ -23,6 +23,7 @@ pub(crate) struct Globals {
     pub(crate) lenient: bool,
     /// Where registries.d is, if not in the usual places.
     pub(crate) registries_d: Option<PathBuf>,
+    pub(crate) registries_conf: Option<PathBuf>,
     pub(crate) tls_details: Option<PathBuf>,
     pub(crate) user_agent_prefix: Option<String>,
 }
@@ -63,6 +64,7 @@ impl TryFrom<GlobalArgs> for Globals {
             time_limit: args.command_timeout.filter(|limit| !limit.is_zero()),
             lenient: false,
             registries_d: args.registries_d,
+            registries_conf: args.registries_conf,
             tls_details: args.tls_details,
             user_agent_prefix: args.user_agent_prefix,
             tmpdir: args.tmpdir.unwrap_or_else(|| PathBuf::from("/var/tmp")),

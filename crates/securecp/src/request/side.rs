@@ -14,6 +14,7 @@ pub(crate) struct SideRequest {
     pub(crate) cert_dir: Option<PathBuf>,
     pub(crate) authfile: Option<PathBuf>,
     pub(crate) shared_blob_dir: Option<PathBuf>,
+    pub(crate) daemon_host: Option<String>,
 }
 
 /// Who we are to a registry.
@@ -38,6 +39,7 @@ impl TryFrom<SideArgs> for SideRequest {
             cert_dir: args.cert_dir,
             authfile: args.authfile,
             shared_blob_dir: args.shared_blob_dir,
+            daemon_host: args.daemon_host,
         })
     }
 }
@@ -94,6 +96,7 @@ mod tests {
             cert_dir: None,
             authfile: None,
             shared_blob_dir: None,
+            daemon_host: None,
         }
     }
 
