@@ -71,7 +71,6 @@ pub enum LogEntryFault {
     #[error("No public key verified against the RekorSET: {}", joined(.faults))]
     NoKey {
         /// Why, for each key.
-        #[serde(skip)]
         faults: Vec<LogEntryFault>,
     },
 }

@@ -130,6 +130,17 @@ fn a_promise_of_the_vectors_for_another_signature_is_refused() {
 }
 
 #[test]
+fn verdicts_name_the_reason_for_each_key() {
+    let case = Case::new();
+    let other = Case { log: case.log.clone(), ..Case::new() };
+    let verdict = case.judge_body(&other.body());
+    let value = serde_json::to_value(&verdict).unwrap();
+    let fault = &value["subjects"][0]["requirements"][0]["signatures"][0]["fault"];
+    assert_eq!(fault["reason"], "noKey");
+    assert_eq!(fault["faults"][0]["reason"], "otherKey");
+}
+
+#[test]
 fn only_hashedrekord_of_the_known_version_counts() {
     let case = Case::new();
     let with = |pointer: &str, value: Value| {
