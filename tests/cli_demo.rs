@@ -42,6 +42,7 @@ fn the_demo_tells_the_same_story_each_time_and_leaves_nothing() {
     for line in [
         "    Checked: both registries have the same digest, the one that the copy reported.",
         "          signature 1: by KEY, for 127.0.0.1:PORT/shop/app:v1",
+        "    Checked: the decrypted image has the digest that it had before.",
         "    (exit code 3)",
         "    (exit code 2)",
         "Everything ended as it should.",
@@ -58,13 +59,19 @@ fn kept_files_let_a_reader_repeat_the_commands() {
         listing(&place.path("kept")),
         [
             "image",
+            "opened",
+            "plain",
             "policy.json",
             "production",
             "registries.d",
             "release.asc",
             "release.key",
             "signatures",
-            "staging"
+            "staging",
+            "thief.key.pem",
+            "thief.pub.pem",
+            "vault.key.pem",
+            "vault.pub.pem"
         ]
     );
     let served = Served::start(&place, "kept/production", &[]);

@@ -12,7 +12,9 @@ use crate::plan::PlanError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Reading manifests and signatures.
+    /// Reading the manifest that the name stands for.
+    Open,
+    /// Reading what it names, and signatures.
     Survey,
     /// Asking the policy.
     Admit,
@@ -37,7 +39,8 @@ pub enum Phase {
 impl Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Survey => "initializing",
+            Self::Open => "initializing",
+            Self::Survey => "reading",
             Self::Admit => "judging",
             Self::Probe => "looking at",
             Self::Plan => "planning for",
@@ -109,6 +112,16 @@ pub enum Cause {
         .0.architecture, .0.variant.as_deref().unwrap_or_default(), .0.os
     )]
     NoPlatform(PlatformWish),
+    /// Two descriptions of one thing do not agree.
+    #[error("descriptors of {digest} contradict each other: {said}, and {found}")]
+    Contradiction {
+        /// What is described.
+        digest: securecp_oci::Digest,
+        /// One description.
+        said: String,
+        /// The other, or what was found.
+        found: String,
+    },
     /// An index names more manifests, or nests deeper, than is read.
     #[error("index is too large: {0}")]
     TooMany(String),
@@ -167,7 +180,7 @@ impl CopyError {
     /// Whether the image asked for definitely does not exist.
     pub fn is_not_found(&self) -> bool {
         let missing = matches!(&self.cause, Cause::Transport(error) if error.is_not_found());
-        missing && self.phase == Phase::Survey
+        missing && self.phase == Phase::Open
     }
 
     /// Whether the policy refused the image.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use securecp_layer::Scope;
 use securecp_transport::Source;
-use securecp_trust::{Gate, Policy, Verdict};
+use securecp_trust::{Gate, IndexSignature, Policy, Verdict};
 
 use crate::error::CopyError;
 use crate::job::Effort;
@@ -32,7 +32,8 @@ pub struct Trial<'a> {
 /// The image cannot be read. A refusal is no error: it stands in the verdict.
 pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
     let Trial { from, select, effort, scope, .. } = *trial;
-    let found = Survey { from, select, effort, scope }.read()?;
+    let judge_indexes = trial.gate.index_signature != IndexSignature::Ignore;
+    let found = Survey { from, select, effort, scope, judge_indexes }.read()?;
     Ok(trial.policy.judge(&found, trial.gate))
 }
 

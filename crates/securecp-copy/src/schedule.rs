@@ -60,7 +60,10 @@ pub(crate) fn execute<T: Send + Sync, E: Send>(
     let failure = Mutex::new(None);
     let worker = || {
         while let Some(node) = shared.take() {
-            match work(node, &done) {
+            let alarm = Alarm { shared: &shared, stop: &stop };
+            let result = work(node, &done);
+            std::mem::forget(alarm);
+            match result {
                 Ok(result) => {
                     let _ = done.0[node].set(result);
                     shared.complete(node);
@@ -82,6 +85,19 @@ pub(crate) fn execute<T: Send + Sync, E: Send>(
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(done),
+    }
+}
+
+/// Dropped only when work panics: the others must not wait for it.
+struct Alarm<'a, 'g> {
+    shared: &'a Shared<'g>,
+    stop: &'a dyn Fn(),
+}
+
+impl Drop for Alarm<'_, '_> {
+    fn drop(&mut self) {
+        self.shared.fail();
+        (self.stop)();
     }
 }
 
@@ -224,6 +240,17 @@ mod tests {
         })
         .unwrap();
         assert_eq!(*lock(&order), [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_panic_does_not_leave_the_others_waiting() {
+        let needs: [&[usize]; 3] = [&[], &[0], &[0]];
+        let ended = std::panic::catch_unwind(|| {
+            run(&needs, vec![Weight::Light; 3], Limits { workers: 3, heavy: 1 }, |_, _| {
+                panic!("a defect")
+            })
+        });
+        assert!(ended.is_err());
     }
 
     #[test]

@@ -1,10 +1,14 @@
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use securecp_layer::Scope;
-use securecp_oci::{Descriptor, Digest, ImageIdentity, Index, PlatformWish, RawManifest};
+use securecp_oci::json::{self, Limits};
+use securecp_oci::{
+    Descriptor, Digest, ImageIdentity, Index, Platform, PlatformWish, RawManifest, Signature,
+};
 use securecp_transport::{Accepts, Place, Source, TransportError};
-use securecp_trust::{FetchFailure, Judged, Subject};
+use securecp_trust::{FetchFailure, IndexSignature, Judged, Subject};
 
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::{Effort, Job};
@@ -24,6 +28,7 @@ pub struct Found {
     identity: ImageIdentity,
     source_name: String,
     manifests: Vec<FoundManifest>,
+    walked: Vec<Subject>,
 }
 
 /// One manifest that will be copied.
@@ -31,8 +36,10 @@ pub struct Found {
 pub struct FoundManifest {
     /// Its bytes and signatures.
     pub subject: Subject,
-    /// Where it stands.
+    /// Where it will stand.
     pub place: Place,
+    /// Where it stands at the source: an image chosen from an index is the root only at the destination.
+    pub place_at_source: Place,
     /// For each entry of an index that is copied: its position and which manifest here it is.
     pub entries: Vec<(usize, usize)>,
     /// The positions of the entries that stay in the index, if others are to be taken out.
@@ -59,14 +66,16 @@ impl Judged for Found {
     }
 
     fn subjects(&self) -> Vec<&Subject> {
-        self.manifests.iter().map(|m| &m.subject).collect()
+        self.walked.iter().chain(self.manifests.iter().map(|m| &m.subject)).collect()
     }
 }
 
 /// Reads what `job` selects of its source, and whatever planning needs to know besides.
 pub(crate) fn survey(job: &Job<'_>) -> Result<Found, CopyError> {
     let effort = job.effort;
-    let survey = Survey { from: job.from, select: job.select, effort, scope: job.scope };
+    let judge_indexes = job.gate.index_signature != IndexSignature::Ignore;
+    let (from, select, scope) = (job.from, job.select, job.scope);
+    let survey = Survey { from, select, effort, scope, judge_indexes };
     let mut found = survey.read()?;
     if job.edits.need_config() || may_convert(&job.to.accepts(), &found.manifests) {
         survey.read_configs(&mut found.manifests)?;
@@ -87,31 +96,59 @@ pub(crate) struct Survey<'a> {
     pub(crate) select: &'a Select,
     pub(crate) effort: Effort,
     pub(crate) scope: &'a Scope,
+    /// Keep the indexes on the way to a chosen image, so that they are judged too.
+    pub(crate) judge_indexes: bool,
 }
 
 impl Survey<'_> {
     /// Everything that can be judged: the manifests selected, with their signatures.
     pub(crate) fn read(&self) -> Result<Found, CopyError> {
-        let root = self.from.root(self.scope).map_err(|e| self.failed(e))?;
-        let root = match (self.select, root.index()) {
-            (Select::System(_), Some(_)) => self.choose(root)?,
-            _ => root,
-        };
-        let mut manifests = vec![self.found(root, Place::Root)];
+        let root = self.from.root(self.scope);
+        let root = root.map_err(|e| CopyError { phase: Phase::Open, ..self.failed(e) })?;
+        let chosen = self.choose(root)?;
+        let mut manifests = vec![self.found(chosen.manifest, Place::Root)];
+        manifests[0].place_at_source = chosen.place;
+        self.select_below(&mut manifests)?;
+        self.read_signatures(&mut manifests)?;
+        let walked = match self.judge_indexes {
+            true => chosen.walked.into_iter().map(|(m, place)| self.subject(m, place)).collect(),
+            false => Ok(Vec::new()),
+        }?;
+        let identity = self.from.identity().clone();
+        Ok(Found { identity, source_name: self.from.name(), manifests, walked })
+    }
+
+    /// Reads what is selected below the root.
+    fn select_below(&self, manifests: &mut Vec<FoundManifest>) -> Result<(), CopyError> {
         match (self.select, manifests[0].subject.manifest.index()) {
-            (Select::IndexOnly, _) | (_, None) => {}
+            (Select::Platforms { wishes, .. }, None) => self.check_platform(wishes, &manifests[0]),
+            (Select::IndexOnly, _) | (_, None) => Ok(()),
             (Select::Platforms { wishes, index }, Some(found)) => {
                 let kept = self.chosen(wishes, found)?;
-                manifests[0].keep = (*index == IndexMode::Rewrite
-                    && kept.len() < found.manifests.len())
-                .then(|| kept.clone());
-                self.descend(&mut manifests, |position| kept.contains(&position))?;
+                let rewrites = *index == IndexMode::Rewrite && kept.len() < found.manifests.len();
+                manifests[0].keep = rewrites.then(|| kept.clone());
+                self.descend(manifests, |position| kept.contains(&position))
             }
-            _ => self.descend(&mut manifests, |_| true)?,
+            _ => self.descend(manifests, |_| true),
         }
-        self.read_signatures(&mut manifests)?;
-        let identity = self.from.identity().clone();
-        Ok(Found { identity, source_name: self.from.name(), manifests })
+    }
+
+    /// A single image serves a platform only if its configuration says so.
+    fn check_platform(
+        &self,
+        wishes: &[PlatformWish],
+        found: &FoundManifest,
+    ) -> Result<(), CopyError> {
+        let Some(image) = found.subject.manifest.image() else { return Ok(()) };
+        let config = self.config(&image.config)?;
+        let config = json::parse(&config, Limits::bytes(CONFIG_LIMIT)).unwrap_or_default();
+        let text = |key: &str| config.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+        let mut platform = Platform::new(text("os"), text("architecture"));
+        text("variant").clone_into(&mut platform.variant);
+        match wishes.iter().find(|wish| !wish.candidates().contains(&platform)) {
+            Some(wish) => Err(self.failed(Cause::NoPlatform(wish.clone()))),
+            None => Ok(()),
+        }
     }
 
     fn failed(&self, cause: impl Into<Cause>) -> CopyError {
@@ -124,16 +161,24 @@ impl Survey<'_> {
     }
 
     /// Follows an index, also a nested one, to the image of the wanted platform.
-    fn choose(&self, root: RawManifest) -> Result<RawManifest, CopyError> {
-        let Select::System(wish) = self.select else { return Ok(root) };
-        let mut manifest = root;
+    fn choose(&self, root: RawManifest) -> Result<Chosen, CopyError> {
+        let mut chosen = Chosen { manifest: root, place: Place::Root, walked: Vec::new() };
+        let Select::System(wish) = self.select else { return Ok(chosen) };
         for _ in 0..DEPTH_LIMIT {
-            let Some(index) = manifest.index() else { return Ok(manifest) };
-            let chosen = wish.choose(index).and_then(|position| index.manifests.get(position));
-            let entry = chosen.ok_or_else(|| self.failed(Cause::NoPlatform(wish.clone())))?;
-            manifest = self.child(entry)?;
+            let Some(index) = chosen.manifest.index() else { return Ok(chosen) };
+            let entry = wish.choose(index).and_then(|position| index.manifests.get(position));
+            let entry = entry.ok_or_else(|| self.failed(Cause::NoPlatform(wish.clone())))?;
+            let next = self.child(entry)?;
+            let index = std::mem::replace(&mut chosen.manifest, next);
+            chosen.walked.push((index, chosen.place));
+            chosen.place = Place::Child;
         }
         Err(self.too_deep())
+    }
+
+    fn subject(&self, manifest: RawManifest, place: Place) -> Result<Subject, CopyError> {
+        let signatures = self.signatures(&manifest, place)?;
+        Ok(Subject { manifest, signatures })
     }
 
     /// The positions that serve the wishes, and the attestations of what stands there, in the order of the index.
@@ -182,7 +227,7 @@ impl Survey<'_> {
                 known.insert(manifest.digest().clone(), manifests.len());
                 manifests.push(self.found(manifest, Place::Child));
             }
-            link(&mut manifests[level.clone()], &known, &wanted_of_root);
+            self.link(manifests, level.clone(), &known, &wanted_of_root)?;
             level = start..manifests.len();
         }
         Err(self.too_deep())
@@ -216,6 +261,7 @@ impl Survey<'_> {
         FoundManifest {
             subject: Subject { manifest, signatures: unread },
             place,
+            place_at_source: place,
             entries: Vec::new(),
             keep: None,
             config: None,
@@ -257,22 +303,70 @@ impl Survey<'_> {
         read().map_err(|e| self.failed(e))
     }
 
-    /// A failure to look signatures up is kept beside the manifest: it denies, it never counts as "there are none".
     fn read_signatures(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
         let workers = self.effort.parallel_requests;
         let looked_up = parallel::each(workers, manifests, |m| {
-            let found = self.from.signatures(&m.subject.manifest, m.place, self.scope);
-            match found {
-                Err(TransportError::Stopped(stopped)) => Err(self.failed(stopped)),
-                Err(error) => Ok(Err(FetchFailure(chain_text(&error)))),
-                Ok(signatures) => Ok(Ok(signatures)),
-            }
+            self.signatures(&m.subject.manifest, m.place_at_source)
         })?;
         for (manifest, signatures) in manifests.iter_mut().zip(looked_up) {
             manifest.subject.signatures = signatures;
         }
         Ok(())
     }
+
+    /// A failure to look signatures up is kept beside the manifest: it denies, it never counts as "there are none".
+    fn signatures(
+        &self,
+        manifest: &RawManifest,
+        place: Place,
+    ) -> Result<Result<Vec<Signature>, FetchFailure>, CopyError> {
+        match self.from.signatures(manifest, place, self.scope) {
+            Err(TransportError::Stopped(stopped)) => Err(self.failed(stopped)),
+            Err(error) => Ok(Err(FetchFailure(chain_text(&error)))),
+            Ok(signatures) => Ok(Ok(signatures)),
+        }
+    }
+
+    /// Ties entries to the manifests that were read. Every entry must describe what was found, not only the first.
+    fn link(
+        &self,
+        manifests: &mut [FoundManifest],
+        level: Range<usize>,
+        known: &HashMap<Digest, usize>,
+        wanted_of_root: &impl Fn(usize) -> bool,
+    ) -> Result<(), CopyError> {
+        for parent in level {
+            let mut entries = Vec::new();
+            for (position, entry) in entries_of(&manifests[parent], wanted_of_root) {
+                let Some(at) = known.get(&entry.digest) else { continue };
+                let found = &manifests[*at].subject.manifest;
+                contradiction(entry, found).map_or(Ok(()), |problem| Err(self.failed(problem)))?;
+                entries.push((position, *at));
+            }
+            manifests[parent].entries = entries;
+        }
+        Ok(())
+    }
+}
+
+/// An image on its way from an index.
+struct Chosen {
+    manifest: RawManifest,
+    place: Place,
+    /// The indexes that led to it, outermost first.
+    walked: Vec<(RawManifest, Place)>,
+}
+
+/// What an entry says of a manifest that is not so.
+fn contradiction(entry: &Descriptor, found: &RawManifest) -> Option<Cause> {
+    let typed = entry.media_type.manifest_kind().is_some();
+    let other_type = typed && entry.media_type != *found.media_type();
+    let differs = other_type || entry.size != found.size();
+    differs.then(|| Cause::Contradiction {
+        digest: entry.digest.clone(),
+        said: format!("{} of {} bytes", entry.media_type, entry.size),
+        found: format!("{} of {} bytes", found.media_type(), found.size()),
+    })
 }
 
 /// The entries of an index that are copied; of the root only those wanted.
@@ -284,19 +378,6 @@ fn entries_of<'a>(
     let entries = index.map(|index| index.manifests.as_slice()).unwrap_or_default();
     let root = parent.place == Place::Root;
     entries.iter().enumerate().filter(move |(position, _)| !root || wanted_of_root(*position))
-}
-
-fn link(
-    parents: &mut [FoundManifest],
-    known: &HashMap<Digest, usize>,
-    wanted_of_root: &impl Fn(usize) -> bool,
-) {
-    for parent in parents {
-        let entries = entries_of(parent, wanted_of_root);
-        parent.entries = entries
-            .filter_map(|(position, entry)| known.get(&entry.digest).map(|at| (position, *at)))
-            .collect();
-    }
 }
 
 /// An error with its causes on one line.

@@ -20,7 +20,7 @@ use securecp_oci::{
 use securecp_transport::{
     Accepts, BlobPut, Destination, Place, Source, SourceTraits, TransportError, Writing,
 };
-use securecp_trust::{Gate, Policy};
+use securecp_trust::{Gate, IndexSignature, Policy};
 
 fn sha(bytes: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, bytes)
@@ -345,6 +345,7 @@ struct Ask<'a> {
     to: &'a Shelf,
     select: Select,
     policy: Policy,
+    index_signature: IndexSignature,
     edits: Edits,
     effort: Effort,
     dry_run: bool,
@@ -359,6 +360,7 @@ impl<'a> Ask<'a> {
             to,
             select: Select::All,
             policy: Policy::insecure_accept_anything(),
+            index_signature: IndexSignature::default(),
             edits: Edits::default(),
             effort: Effort { retry_delay: Some(Duration::from_millis(1)), ..Effort::default() },
             dry_run: false,
@@ -375,7 +377,7 @@ impl<'a> Ask<'a> {
             tags: &self.tags,
             select: &self.select,
             policy: &self.policy,
-            gate: &Gate::new(&keys),
+            gate: &Gate::new(&keys).index_signature(self.index_signature),
             edits: &self.edits,
             effort: self.effort,
             dry_run: self.dry_run,
@@ -735,4 +737,101 @@ fn an_index_of_which_parts_were_not_judged_is_not_signed() {
     let mut edits = signed_by(&pen);
     edits.signing.dangerous_partial_index = true;
     Ask { edits, select: Select::IndexOnly, ..Ask::new(&from, &to) }.copy().unwrap();
+}
+
+/// One image whose layer is described by `layers`, which may lie.
+fn image_of(layers: &[Descriptor], config: &Descriptor) -> RawManifest {
+    let layers: Vec<String> = layers.iter().map(json).collect();
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
+        json(config),
+        layers.join(",")
+    );
+    read(text, MediaType::OCI_MANIFEST)
+}
+
+fn single(layers: &[Descriptor], config: Descriptor) -> Memory {
+    let mut memory = two_platforms();
+    memory.root = image_of(layers, &config);
+    memory
+}
+
+fn with_urls(blob: &Descriptor) -> Descriptor {
+    Descriptor { urls: vec!["https://h.test/x".to_owned()], ..blob.clone() }
+}
+
+#[test]
+fn urls_beside_an_ordinary_blob_do_not_leave_it_out() {
+    let config = descriptor(MediaType::OCI_CONFIG, b"{\"a\":1}");
+    let layer = descriptor(MediaType::OCI_LAYER_GZIP, b"shared layer");
+    let foreign = MediaType::new("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+    let foreign = with_urls(&Descriptor { media_type: foreign, ..layer.clone() });
+    for (layers, config, blobs) in [
+        (vec![with_urls(&layer)], with_urls(&config), 2),
+        (vec![with_urls(&layer), layer.clone()], config.clone(), 2),
+        (vec![foreign.clone(), layer.clone()], config.clone(), 2),
+        (vec![foreign], config.clone(), 1),
+    ] {
+        let (from, to) = (single(&layers, config), Shelf::new());
+        Ask::new(&from, &to).copy().unwrap();
+        assert_eq!(to.state.lock().unwrap().blobs.len(), blobs, "{layers:?}");
+    }
+}
+
+#[test]
+fn descriptors_that_contradict_each_other_are_refused() {
+    let config = descriptor(MediaType::OCI_CONFIG, b"{\"a\":1}");
+    let layer = descriptor(MediaType::OCI_LAYER_GZIP, b"shared layer");
+    let longer = Descriptor { size: layer.size + 1, ..layer.clone() };
+    let (from, to) = (single(&[layer, longer], config), Shelf::new());
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(error.cause.to_string().contains("contradict"), "{error:?}");
+
+    let honest = two_platforms();
+    let entry = honest.root.index().unwrap().manifests[0].clone();
+    for lie in [
+        Descriptor { size: entry.size + 1, ..entry.clone() },
+        Descriptor { media_type: MediaType::OCI_INDEX, ..entry.clone() },
+    ] {
+        let text =
+            format!(r#"{{"schemaVersion":2,"manifests":[{},{}]}}"#, json(&entry), json(&lie));
+        let from = Memory { root: read(text, MediaType::OCI_INDEX), ..two_platforms() };
+        let error = Ask::new(&from, &to).copy().unwrap_err();
+        assert!(error.cause.to_string().contains("contradict"), "{error:?}");
+    }
+    assert!(to.effects().is_empty());
+}
+
+#[test]
+fn a_part_that_is_missing_is_not_a_missing_image() {
+    let (mut from, to) = (two_platforms(), Shelf::new());
+    from.manifests.clear();
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(matches!(&error.cause, securecp_copy::Cause::Transport(e) if e.is_not_found()));
+    assert!(!error.is_not_found(), "the image is there, a piece of it is not");
+}
+
+#[test]
+fn a_single_image_must_be_for_the_platform_asked_for() {
+    let bytes: &'static [u8] = br#"{"os":"linux","architecture":"amd64"}"#;
+    let layer = descriptor(MediaType::OCI_LAYER_GZIP, b"shared layer");
+    let mut from = single(&[layer], descriptor(MediaType::OCI_CONFIG, bytes));
+    from.blobs.insert(sha(bytes), Bytes::from_static(bytes));
+    let ask = |wanted: &[&str]| {
+        let to = Shelf::new();
+        Ask { select: platforms(wanted, IndexMode::Sparse), ..Ask::new(&from, &to) }.copy().is_ok()
+    };
+    assert!(ask(&["amd64"]));
+    assert!(!ask(&["arm64"]) && !ask(&["amd64", "arm64"]));
+}
+
+#[test]
+fn the_index_that_led_to_an_image_is_judged_where_that_is_asked_for() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    for (index_signature, judged) in [(IndexSignature::Ignore, 1), (IndexSignature::Require, 2)] {
+        let asked = Ask { select: amd64(), dry_run: true, index_signature, ..Ask::new(&from, &to) };
+        let outcome = asked.copy().unwrap();
+        assert_eq!(outcome.plan.admitted().verdict().subjects.len(), judged);
+        assert_eq!(outcome.plan.admitted().found().manifests().len(), 1, "it is not copied");
+    }
 }

@@ -45,7 +45,8 @@ pub use error::CryptError;
 pub use image::{encrypted_layers, layers_to_encrypt};
 pub use jwe::{JweKeys, JweRecipients};
 pub use key::{
-    Certificate, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey, read_key_file,
+    Certificate, FreshKeyPair, KeyFileError, KeyMaterial, Passphrase, PrivateKey, PublicKey,
+    read_key_file,
 };
 pub use media::encrypted_type;
 pub use option::{

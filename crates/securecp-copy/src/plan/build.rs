@@ -36,6 +36,7 @@ pub(super) fn graph(
     };
     builder.check_kinds()?;
     check_cache(edits, signatures_required)?;
+    builder.check_sizes()?;
     let root = builder.manifest(0)?;
     builder.check_name(root)?;
     builder.check_effect()?;
@@ -43,7 +44,7 @@ pub(super) fn graph(
 }
 
 /// A blob stands once for each form that it gets.
-type BlobKey = (Digest, Option<Digest>, Vec<Change>, Option<(MediaType, Annotations)>);
+type BlobKey = (Digest, Option<Digest>, Vec<Change>, Option<(MediaType, Annotations)>, bool);
 
 /// Which node stands at which position of a manifest's list.
 type Positions = Vec<(usize, NodeId)>;
@@ -85,7 +86,9 @@ impl Builder<'_> {
         let keep = found.keep.clone();
         let produced = self.produced(index, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
-            && matches!(produced, Produced::Kept(_));
+            && matches!(produced, Produced::Kept(_))
+            // Putting it again is what makes sure that it is listed among its subject's referrers.
+            && manifest.view().subject().is_none();
         let work = ManifestWork {
             found: index,
             layers,
@@ -216,15 +219,16 @@ impl Builder<'_> {
         let told_apart = diff_id.filter(|_| !changes.is_empty()).cloned();
         let label = (source.media_type.clone(), source.annotations.clone());
         let label = Some(label).filter(|_| !changes.is_empty());
-        let key = (source.digest.clone(), told_apart, changes.clone(), label);
-        if let Some(id) = self.blobs.get(&key) {
-            return *id;
-        }
         let action = if changes.is_empty() {
             self.action(source)
         } else {
             BlobAction::Copy { mount_from: Vec::new() }
         };
+        let elsewhere = action == BlobAction::Elsewhere;
+        let key = (source.digest.clone(), told_apart, changes.clone(), label, elsewhere);
+        if let Some(id) = self.blobs.get(&key) {
+            return *id;
+        }
         let source = source.clone();
         let work = BlobWork { source, step, changes, action, remembered, made: None };
         let id = self.push(Work::Blob(work), Vec::new());
@@ -232,10 +236,13 @@ impl Builder<'_> {
         id
     }
 
+    /// Only layers that must not be distributed stay where their `urls` point to; anybody could write `urls` beside
+    /// any blob, and the copy would be hollow.
     fn action(&self, source: &Descriptor) -> BlobAction {
+        let foreign = securecp_oci::LayerType::of(&source.media_type).is_some_and(|t| t.foreign);
         if self.there.blobs.get(&source.digest).copied().unwrap_or(false) {
             BlobAction::There
-        } else if !source.urls.is_empty() && self.there.accepts.keeps_urls {
+        } else if foreign && !source.urls.is_empty() && self.there.accepts.keeps_urls {
             BlobAction::Elsewhere
         } else {
             BlobAction::Copy { mount_from: self.there.mount_from.clone() }
@@ -312,6 +319,20 @@ impl Builder<'_> {
             if !kind.is_some_and(|kind| takes(accepts.manifests, kind)) {
                 let found = manifest.media_type().to_string();
                 return Err(PlanError::Format { name: name(), found });
+            }
+        }
+        Ok(())
+    }
+
+    /// One blob has one size, whoever describes it.
+    fn check_sizes(&self) -> Result<(), PlanError> {
+        let mut sizes: HashMap<&Digest, u64> = HashMap::new();
+        let images = self.found.iter().filter_map(|m| m.subject.manifest.image());
+        for blob in images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers)) {
+            let known = *sizes.entry(&blob.digest).or_insert(blob.size);
+            if known != blob.size {
+                let digest = blob.digest.clone();
+                return Err(PlanError::Sizes { digest, one: known, other: blob.size });
             }
         }
         Ok(())

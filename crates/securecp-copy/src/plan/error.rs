@@ -17,6 +17,16 @@ pub enum PlanError {
         /// The format.
         found: String,
     },
+    /// Two descriptors give one blob different sizes.
+    #[error("descriptors of blob {digest} contradict each other: {one} and {other} bytes")]
+    Sizes {
+        /// The blob.
+        digest: Digest,
+        /// One size.
+        one: u64,
+        /// The other.
+        other: u64,
+    },
     /// The destination is a digest and the image has another one.
     #[error("destination {name} names digest {expected}, the image has {found}")]
     OtherDigest {

@@ -2,8 +2,10 @@
 
 pub(crate) mod asymmetric;
 mod file;
+mod generate;
 mod jwk;
 mod pem;
 
 pub use asymmetric::{Certificate, PrivateKey, PublicKey};
 pub use file::{KeyFileError, KeyMaterial, Passphrase, read_key_file};
+pub use generate::FreshKeyPair;

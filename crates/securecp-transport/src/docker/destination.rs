@@ -95,11 +95,19 @@ impl Destination for DockerDestination {
 
     fn has_manifest(&self, manifest: &RawManifest, scope: &Scope) -> Result<bool, TransportError> {
         let name = ManifestName::Digest(manifest.digest());
-        let found = self.client.head_manifest(name, scope).map_err(failure)?;
-        Ok(found.is_some_and(|head| {
-            head.digest.is_none_or(|digest| digest == *manifest.digest())
-                && head.size_bytes.is_none_or(|size| size == manifest.size())
-        }))
+        let Some(head) = self.client.head_manifest(name, scope).map_err(failure)? else {
+            return Ok(false);
+        };
+        match head.digest {
+            Some(digest) => Ok(digest == *manifest.digest()
+                && head.size_bytes.is_none_or(|size| size == manifest.size())),
+            // A bare "yes" is anybody's answer; the bytes are not.
+            None => match self.client.manifest(name, scope) {
+                Ok(found) => Ok(found.bytes() == manifest.bytes()),
+                Err(error) if error.is_not_found() => Ok(false),
+                Err(error) => Err(failure(error)),
+            },
+        }
     }
 
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {

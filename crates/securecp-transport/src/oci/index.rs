@@ -157,19 +157,19 @@ fn entry_name(entry: &Value) -> Option<&str> {
     name.filter(|name| !name.is_empty())
 }
 
-/// Takes the name from the first entry that bears it; annotations that are then empty go.
+/// Takes the name from every entry that bears it (the reference leaves all but the first, and then finds one of them);
+/// annotations that are then empty go.
 fn take_name(entries: &mut [Value], image: &str) {
-    let Some(entry) = entries.iter_mut().find(|entry| entry_name(entry) == Some(image)) else {
-        return;
-    };
-    let Some(entry) = entry.as_object_mut() else { return };
-    let annotations = entry.get_mut("annotations").and_then(Value::as_object_mut);
-    let empty = annotations.is_some_and(|annotations| {
-        annotations.shift_remove(REF_NAME);
-        annotations.is_empty()
-    });
-    if empty {
-        entry.shift_remove("annotations");
+    for entry in entries.iter_mut().filter(|entry| entry_name(entry) == Some(image)) {
+        let Some(entry) = entry.as_object_mut() else { continue };
+        let annotations = entry.get_mut("annotations").and_then(Value::as_object_mut);
+        let empty = annotations.is_some_and(|annotations| {
+            annotations.shift_remove(REF_NAME);
+            annotations.is_empty()
+        });
+        if empty {
+            entry.shift_remove("annotations");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod image;
 mod seal;
 mod stage;
 mod tale;
+mod vault;
 
 use anyhow::Context;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Fail
     refuse(&mut tale, &stage)?;
     pass_off(&mut tale, &stage, &signed)?;
     tamper(&mut tale, &stage)?;
+    vault::lock_away(&mut tale, &stage)?;
     conclude(&mut tale, args.keep.is_some())
 }
 

@@ -76,12 +76,13 @@ impl Stage {
     fn policy_text(&self) -> String {
         let accept = json!([{"type": "insecureAcceptAnything"}]);
         let shop = format!("{}/shop", self.staging);
+        let vault = format!("{}/shop/vault", self.production);
         let layout = self.layout().display().to_string();
         let key = self.seal.certificate();
         let signed = json!([{"type": "signedBy", "keyType": "GPGKeys", "keyPath": key}]);
         let policy = json!({
             "default": [{"type": "reject"}],
-            "transports": {"oci": {layout: accept}, "docker": {shop: signed}},
+            "transports": {"oci": {layout: accept}, "docker": {shop: signed, vault: accept}},
         });
         format!("{policy:#}")
     }
