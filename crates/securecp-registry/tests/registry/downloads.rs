@@ -82,10 +82,11 @@ fn resumes_without_progress_are_bounded() {
 
 #[test]
 fn progress_renews_the_budget() {
+    // closed in order: a reset would throw away what has arrived but was not read yet
     let (_peer, proxy, client) = proxied();
     let (descriptor, bytes) = blob(24 * MIB, 1);
     push(&client, &descriptor, &bytes).unwrap();
-    proxy.add(get().with(cut(Point::Bytes(2 * MIB as u64), How::Reset)));
+    proxy.add(get().with(cut(Point::Bytes(2 * MIB as u64), How::Close)));
     assert_eq!(pull(&client, &descriptor).unwrap(), bytes);
     assert!(proxy.requests("GET", "/blobs/") >= 12);
 }

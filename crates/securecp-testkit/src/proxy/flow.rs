@@ -69,7 +69,11 @@ impl Flow<'_> {
 
     /// Bytes up to the next break, if it lies within `length`.
     fn room(&self, length: usize) -> Option<usize> {
-        let (place, _) = self.breaks.first()?;
+        let (place, how) = self.breaks.first()?;
+        if *how == How::Flip {
+            // Nothing breaks there; the byte is altered when it comes by.
+            return None;
+        }
         let room = usize::try_from(place.saturating_sub(self.position)).ok()?;
         (room <= length).then_some(room)
     }
