@@ -57,6 +57,13 @@ impl Bench {
         (answer.status == 200).then(|| answer.header("docker-content-digest").unwrap().to_owned())
     }
 
+    /// The hexadecimal digits of the layer's digest.
+    fn layer(&self) -> String {
+        let root = self.image.manifests().last().unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&root.bytes).unwrap();
+        manifest["layers"][0]["digest"].as_str().unwrap()[7..].to_owned()
+    }
+
     fn source_fault(&self, pattern: &str, turn: u64, fault: Fault) {
         self.from.add(Rule::new("GET", pattern).unwrap().nth(turn).with(fault));
     }
@@ -101,9 +108,12 @@ fn an_upload_that_breaks_is_begun_anew() {
     ] {
         let bench = Bench::new();
         let shown = format!("{fault:?}");
-        bench.to.add(Rule::new("PUT", "/blobs/uploads/").unwrap().nth(1).with(fault));
+        // the layer's upload: a short body is sent whole before any answer can come early
+        let pattern = format!("/blobs/uploads/.*{}", bench.layer());
+        bench.to.add(Rule::new("PUT", &pattern).unwrap().nth(1).with(fault));
         let start = Instant::now();
         assert_whole(&bench, &bench.copy(&[]));
+        assert!(bench.to.log().iter().any(|seen| seen.faulty), "{shown} was not met");
         assert!(start.elapsed() < Duration::from_secs(20), "{shown} took {:?}", start.elapsed());
     }
 }

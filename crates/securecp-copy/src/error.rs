@@ -39,8 +39,7 @@ pub enum Phase {
 impl Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Open => "initializing",
-            Self::Survey => "reading",
+            Self::Open | Self::Survey => "initializing",
             Self::Admit => "judging",
             Self::Probe => "looking at",
             Self::Plan => "planning for",

@@ -1,5 +1,6 @@
 //! `docker://`: images in a registry.
 
+mod attachments;
 mod destination;
 mod lookaside;
 mod source;

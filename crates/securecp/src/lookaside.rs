@@ -32,11 +32,23 @@ impl Lookaside {
     pub(crate) fn load(given: Option<&Path>) -> Result<Self, Failure> {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let user = home.as_ref().map(|home| home.join(".config/containers/registries.d"));
-        let folder = match (given, user.filter(|folder| folder.exists())) {
+        let folder = match (
+            given,
+            match user {
+                Some(folder) if folder.try_exists().context("looking for registries.d")? => {
+                    Some(folder)
+                }
+                _ => None,
+            },
+        ) {
             (Some(given), _) => given.to_owned(),
             (None, Some(user)) => user,
             (None, None) => PathBuf::from(SYSTEM),
         };
+        if given.is_some() && !folder.is_dir() {
+            let text = format!("--registries.d {}: expected a directory", folder.display());
+            return Err(Failure::new(text));
+        }
         let files = read_folder(&folder);
         let files = files.with_context(|| format!("reading {}", folder.display()))?;
         let config = RegistriesD::parse(files.iter().map(|(n, b)| (n.as_str(), b.as_slice())))?;
@@ -58,15 +70,14 @@ impl Lookaside {
         }
         let reference = docker_reference(name)?;
         let identity = ImageIdentity::docker(&reference);
-        if self.config.use_sigstore_attachments(&identity) {
-            warn(&format!("{name}: signatures attached in the registry are not looked for yet"));
-        }
+        let attachments = self.config.use_sigstore_attachments(&identity);
         let base = |direction| self.config.lookaside(&identity, direction).or(self.usual.as_ref());
         let (Some(read), Some(write)) = (base(Direction::Read), base(Direction::Write)) else {
-            return Ok(None);
+            let text = "no place for signatures: HOME is not set and registries.d names none";
+            return if attachments { Err(Failure::new(text)) } else { Ok(None) };
         };
         let (read, write) = (locator(read, &reference), locator(write, &reference));
-        Ok(Some(SignatureStorage { read, write, http: net.client(tls)? }))
+        Ok(Some(SignatureStorage { read, write, attachments, http: net.client(tls)? }))
     }
 }
 

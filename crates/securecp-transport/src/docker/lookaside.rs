@@ -33,6 +33,8 @@ pub struct SignatureStorage {
     pub read: SignatureLocator,
     /// Where they are written.
     pub write: SignatureLocator,
+    /// Whether signatures attached in the registry count too (`use-sigstore-attachments`).
+    pub attachments: bool,
     /// Fetches what is not a file.
     pub http: HttpClient,
 }
@@ -218,7 +220,7 @@ mod tests {
             SignatureLocation::File(folder.join(name).join(format!("signature-{number}")))
         });
         let http = Net::default().client(&TlsOptions::default()).unwrap();
-        SignatureStorage { read: Arc::clone(&locate), write: locate, http }
+        SignatureStorage { read: Arc::clone(&locate), write: locate, attachments: false, http }
     }
 
     fn signature(text: &str) -> Signature {

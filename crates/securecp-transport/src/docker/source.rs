@@ -7,6 +7,7 @@ use securecp_oci::{
 };
 use securecp_registry::{Client, ManifestName, Registries};
 
+use crate::docker::attachments::attached;
 use crate::docker::{SignatureStorage, failure, reference};
 use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
 
@@ -113,8 +114,8 @@ impl Source for DockerSource {
         Ok(Layer::verified(descriptor.clone(), download))
     }
 
-    /// The signatures in the lookaside store. Without one nothing is looked up, and a policy that needs a signature
-    /// refuses the image.
+    /// The signatures in the lookaside store, then those attached in the registry where the configuration says so.
+    /// Without a store nothing is looked up, and a policy that needs a signature refuses the image.
     fn signatures(
         &self,
         manifest: &RawManifest,
@@ -122,9 +123,11 @@ impl Source for DockerSource {
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
-        match &self.signatures {
-            Some(storage) => storage.signatures(manifest.digest(), scope),
-            None => Ok(Vec::new()),
+        let Some(storage) = &self.signatures else { return Ok(Vec::new()) };
+        let mut found = storage.signatures(manifest.digest(), scope)?;
+        if storage.attachments {
+            found.extend(attached(&self.chosen(scope)?.client, manifest.digest(), scope)?);
         }
+        Ok(found)
     }
 }
