@@ -20,7 +20,12 @@ fn story(text: &str) -> String {
             piece.to_owned()
         });
     }
-    let text = words.concat();
+    // what is encrypted has another digest each time
+    let same = |line: &str| match line.contains("decrypting layer") {
+        true => "(an error with digests of encrypted things)\n".to_owned(),
+        false => line.to_owned(),
+    };
+    let text: String = words.concat().split_inclusive('\n').map(same).collect();
     let is_key = |word: &&str| word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let keys: Vec<&str> = text.split([' ', ',']).filter(is_key).collect();
     keys.first().map_or_else(|| text.clone(), |key| text.replace(key, "KEY"))
@@ -43,6 +48,7 @@ fn the_demo_tells_the_same_story_each_time_and_leaves_nothing() {
         "    Checked: both registries have the same digest, the one that the copy reported.",
         "          signature 1: by KEY, for 127.0.0.1:PORT/shop/app:v1",
         "    Checked: the decrypted image has the digest that it had before.",
+        "(an error with digests of encrypted things)",
         "    (exit code 3)",
         "    (exit code 2)",
         "Everything ended as it should.",

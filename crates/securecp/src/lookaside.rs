@@ -144,7 +144,7 @@ mod tests {
         let base = lookaside.config.lookaside(&identity, Direction::Read).unwrap();
         assert!(place(base).starts_with("/sigs/ns/app@sha256="), "{}", place(base));
         assert!(place(base).ends_with("/signature-2"));
-        assert!(Lookaside::load(Some(Path::new("/nonexistent"))).is_ok());
+        assert!(Lookaside::load(Some(Path::new("/nonexistent"))).is_err(), "it was named");
         fs::write(folder.path().join("d.yaml"), "docker: [").unwrap();
         assert!(Lookaside::load(Some(folder.path())).unwrap_err().to_string().contains("d.yaml"));
     }
