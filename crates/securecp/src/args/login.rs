@@ -10,7 +10,7 @@ use super::switch::parse_switch;
 /// They are tried before they are stored. Without --username and --password they are asked for on the terminal.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// Registry, or a namespace of it: HOST[:PORT][/PATH]
+    /// Registry, or a namespace of it: HOST with :PORT and /PATH where there are any
     #[arg(value_name = "REGISTRY", required = true)]
     pub(crate) registry: String,
 
@@ -50,7 +50,7 @@ pub(crate) struct LoginArgs {
 /// Remove the credentials for a registry
 #[derive(Debug, Args)]
 pub(crate) struct LogoutArgs {
-    /// Registry, or a namespace of it: HOST[:PORT][/PATH]
+    /// Registry, or a namespace of it: HOST with :PORT and /PATH where there are any
     #[arg(value_name = "REGISTRY")]
     pub(crate) registry: Option<String>,
 
