@@ -14,13 +14,6 @@ pub struct Step {
     pub encrypt: Option<Arc<dyn Transform>>,
 }
 
-impl Step {
-    /// Whether the bytes arrive as they are.
-    pub fn is_verbatim(&self) -> bool {
-        self.decrypt.is_none() && self.recompress.is_none() && self.encrypt.is_none()
-    }
-}
-
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Step")

@@ -315,12 +315,8 @@ impl Runner<'_> {
         done: &Done<NodeResult>,
     ) -> Vec<Descriptor> {
         let mut layers = image.layers.clone();
-        for (position, id) in &work.layers {
-            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
-                (self.changes(*id), done.of(id.0))
-            {
-                layers[*position].clone_from(descriptor);
-            }
+        for (position, descriptor) in self.changed_layers(work, done) {
+            layers[position].clone_from(descriptor);
         }
         layers
     }
@@ -333,17 +329,24 @@ impl Runner<'_> {
         done: &Done<NodeResult>,
     ) -> Result<Document, Cause> {
         let mut document = Document::of(found)?;
-        for (position, id) in &work.layers {
-            if let (true, Some(NodeResult::Blob { descriptor, .. })) =
-                (self.changes(*id), done.of(id.0))
-            {
-                document.set_entry("layers", *position, descriptor)?;
-            }
-        }
-        for (position, descriptor) in &work.described {
-            document.set_entry("layers", *position, descriptor)?;
+        let described = work.described.iter().map(|(position, layer)| (*position, layer));
+        for (position, descriptor) in self.changed_layers(work, done).chain(described) {
+            document.set_entry("layers", position, descriptor)?;
         }
         Ok(document)
+    }
+
+    /// The layers whose bytes changed, by position, as they came out.
+    fn changed_layers<'b>(
+        &'b self,
+        work: &'b ManifestWork,
+        done: &'b Done<NodeResult>,
+    ) -> impl Iterator<Item = (usize, &'b Descriptor)> {
+        let changed = work.layers.iter().filter(|(_, id)| self.changes(*id));
+        changed.filter_map(|(position, id)| match done.of(id.0) {
+            Some(NodeResult::Blob { descriptor, .. }) => Some((*position, descriptor)),
+            _ => None,
+        })
     }
 
     fn changes(&self, id: NodeId) -> bool {
