@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_several_entries_bear_moves_whole() {
+        let named = |content: &str| new_entry(&descriptor(content), Some("v1")).to_string();
+        let text =
+            format!(r#"{{"schemaVersion":2,"manifests":[{},{}]}}"#, named("older"), named("other"));
+        let index = LayoutIndex::parse(Bytes::from(text), Path::new("x")).unwrap();
+        let moved = add(&index, "new", Some("v1"));
+        let bearers: Vec<&Descriptor> =
+            moved.entries().iter().filter(|entry| ref_name(entry) == Some("v1")).collect();
+        assert_eq!(bearers.len(), 1, "{}", self::text(&moved));
+        assert_eq!(bearers[0].digest, descriptor("new").digest);
+    }
+
+    #[test]
     fn writes_the_bytes_of_the_reference() {
         let index = add(&LayoutIndex::empty(Path::new("x")).unwrap(), "one", Some("v1"));
         let digest = descriptor("one").digest;
