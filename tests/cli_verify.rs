@@ -38,6 +38,24 @@ fn a_verdict_is_a_table_json_and_an_exit_code() {
 }
 
 #[test]
+fn a_refused_copy_prints_the_verdict_that_verify_prints() {
+    let place = Place::new();
+    image::two_platforms(&place.path("image"));
+    let verified = place.run("--policy reject.json verify --all --json oci:image:v1");
+    for dry_run in ["", "--dry-run "] {
+        let line = format!("--policy reject.json copy {dry_run}--all --json oci:image:v1 oci:new");
+        let copied = place.run(&line);
+        assert_eq!((copied.code, copied.out), (3, verified.out.clone()), "{}", copied.err);
+        assert!(copied.err.contains("Source image rejected: "), "{}", copied.err);
+        assert!(!place.path("new").exists());
+    }
+    let plain = place.run("--policy reject.json copy --all oci:image:v1 oci:new");
+    assert_eq!((plain.code, plain.out.as_str()), (3, ""), "{}", plain.err);
+    let missing = place.run("--policy reject.json copy --json oci:nowhere:v1 oci:new");
+    assert_eq!((missing.code, missing.out.as_str()), (2, ""), "{}", missing.err);
+}
+
+#[test]
 fn what_cannot_be_read_is_no_verdict() {
     let place = Place::new();
     let run = place.run("--policy accept.json verify oci:nowhere:v1");

@@ -184,7 +184,15 @@ impl CopyError {
 
     /// Whether the policy refused the image.
     pub fn is_refused(&self) -> bool {
-        matches!(self.cause, Cause::Refused(_))
+        self.refusal().is_some()
+    }
+
+    /// What the policy found, if it refused the image.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.cause {
+            Cause::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
     }
 
     /// Whether somebody asked to stop, or the time was over.

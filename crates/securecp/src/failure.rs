@@ -9,7 +9,7 @@ use securecp_copy::CopyError;
 use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
-use securecp_trust::Refusal;
+use securecp_trust::{Refusal, Verdict};
 
 use crate::dialect::Dialect;
 use crate::hint;
@@ -75,6 +75,11 @@ impl Failure {
         self.exit
     }
 
+    /// What the policy found, if that is why.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.error.chain().find_map(refusal).map(Refusal::verdict)
+    }
+
     /// Writes the error and its hint; a standard error that cannot be written leaves only the exit code.
     pub(crate) fn print(&self, dialect: Dialect) {
         let _ = io::stderr().write_all(self.lines(dialect).as_bytes());
@@ -116,6 +121,11 @@ fn joined(causes: &[&dyn Error]) -> String {
         line.push_str(&text);
     }
     line
+}
+
+fn refusal<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
+    let copy = cause.downcast_ref().and_then(CopyError::refusal);
+    copy.or_else(|| cause.downcast_ref())
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {

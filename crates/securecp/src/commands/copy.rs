@@ -28,11 +28,22 @@ pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failu
     if let Some(file) = &request.digestfile {
         check_digestfile(file)?;
     }
-    let outcome = copy_image(&request, session)?;
+    let outcome = match copy_image(&request, session) {
+        Err(failure) if request.json => return refused(failure, session),
+        outcome => outcome?,
+    };
     if let (Some(written), Some(file)) = (&outcome.written, &request.digestfile) {
         write_digest(file, written)?;
     }
     show(&request, &outcome, session)
+}
+
+/// Whoever reads the results by machine also wants to know why there are none.
+fn refused(failure: Failure, session: &mut Session<'_>) -> Result<(), Failure> {
+    if let Some(verdict) = failure.verdict() {
+        session.write_json(verdict)?;
+    }
+    Err(failure)
 }
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
