@@ -14,8 +14,8 @@ use securecp_copy::{
 };
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
-    Algorithm, Declared, Descriptor, Digest, ImageIdentity, ManifestKind, MediaType, PlatformWish,
-    RawManifest, Reference, Repository, Signature, Tag, Transport,
+    Algorithm, Attached, Declared, Descriptor, Digest, ImageIdentity, ManifestKind, MediaType,
+    PlatformWish, RawManifest, Reference, Repository, Signature, Tag, Transport,
 };
 use securecp_transport::{
     Accepts, BlobPut, Destination, Place, Source, SourceTraits, TransportError, Writing,
@@ -185,6 +185,21 @@ impl Source for Memory {
             (_, Place::Root) => Ok(self.signatures.clone()),
             _ => Ok(Vec::new()),
         }
+    }
+
+    fn referrers(&self, _: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
+        scope.check()?;
+        Ok(Vec::new())
+    }
+
+    fn attached(
+        &self,
+        _: &Digest,
+        _: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        scope.check()?;
+        Ok(None)
     }
 }
 

@@ -20,6 +20,7 @@
 //! ```
 
 pub mod base64;
+mod beside;
 mod convert;
 mod descriptor;
 mod digest;
@@ -37,6 +38,7 @@ mod schema1;
 mod signature;
 mod text;
 
+pub use beside::{Attached, is_evidence_name, referrers_tag};
 pub use convert::{
     ConvertError, Converted, LOST_LIMIT, ManifestFormat, convert_image, convert_index,
 };

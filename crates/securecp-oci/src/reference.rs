@@ -15,6 +15,11 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A tag whose parts are known to fit.
+    pub(crate) fn known(text: String) -> Self {
+        Self(text.into())
+    }
 }
 
 impl FromStr for Tag {

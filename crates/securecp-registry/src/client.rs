@@ -229,20 +229,27 @@ impl Client {
     /// # Errors
     /// The list cannot be had whole.
     pub fn tags(&self, scope: &Scope) -> Result<Vec<Tag>, RegistryError> {
+        let tags = self.tags_within(PAGES, scope)?;
+        let too_many = || Problem::Protocol(format!("more than {PAGES} pages"));
+        tags.ok_or_else(|| self.error(&Operation::ListTags, too_many()))
+    }
+
+    /// As [`Client::tags`]; `None` if there are more pages than `limit`.
+    pub(crate) fn tags_within(
+        &self,
+        limit: usize,
+        scope: &Scope,
+    ) -> Result<Option<Vec<Tag>>, RegistryError> {
         let mut tags = Vec::new();
         let mut next = Some(self.url("tags/list", scope)?);
-        let mut pages = 0;
-        while let Some(url) = next.take() {
-            pages += 1;
+        for _ in 0..limit {
+            let Some(url) = next.take() else { return Ok(Some(tags)) };
             let page = self.page(&Operation::ListTags, &url, scope)?;
             let problem = |p| self.error(&Operation::ListTags, Problem::Protocol(p));
             read_tags(&page.body, &mut tags).map_err(problem)?;
             next = page.next.filter(|next| *next != url);
-            if next.is_some() && pages == PAGES {
-                return Err(problem(format!("more than {PAGES} pages")));
-            }
         }
-        Ok(tags)
+        Ok(next.is_none().then_some(tags))
     }
 
     /// One page of a list.

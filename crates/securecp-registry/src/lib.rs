@@ -20,6 +20,7 @@
 
 mod access;
 mod auth;
+mod beside;
 mod certs;
 mod client;
 mod conf;
@@ -42,6 +43,7 @@ mod warning;
 
 pub use access::{Access, Login, Registries};
 pub use auth::{Credentials, Key};
+pub use beside::{Beside, Referrers};
 pub use client::{Client, ManifestHead, ManifestName, PutManifest};
 pub use download::Download;
 pub use environment::Environment;

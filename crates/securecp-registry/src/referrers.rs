@@ -4,7 +4,8 @@ use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_net::{Method, Request, Response, Url, header};
 use securecp_oci::{
-    Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Tag, View,
+    Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Tag,
+    referrers_tag,
 };
 use serde_json::{Value, json};
 
@@ -68,24 +69,14 @@ impl Client {
         // One after the other within this process; others are dealt with by looking again.
         let key = format!("{}@{}", self.path(), subject.digest);
         let one_by_one = |(): &()| false;
-        self.host.turns().take(&key, scope, one_by_one, || listing.add(&entry_of(manifest), scope))
+        self.host
+            .turns()
+            .take(&key, scope, one_by_one, || listing.add(&manifest.as_referrer(), scope))
     }
 }
 
-/// What a referrer looks like in a list: with its artifact type and all its annotations.
-fn entry_of(manifest: &RawManifest) -> Descriptor {
-    let (artifact_type, annotations) = match manifest.view() {
-        View::Image(image) => {
-            let config = || Some(image.config.media_type.as_str().to_owned());
-            (image.artifact_type.clone().or_else(config), image.annotations.clone())
-        }
-        View::Index(index) => (index.artifact_type.clone(), index.annotations.clone()),
-    };
-    Descriptor { artifact_type, annotations, ..manifest.descriptor() }
-}
-
 /// The list of one subject, in either of its two forms.
-struct Listing<'a> {
+pub(crate) struct Listing<'a> {
     client: &'a Client,
     subject: &'a Digest,
     operation: Operation,
@@ -98,9 +89,9 @@ struct ListPage {
 }
 
 /// What the fallback tag stands for now.
-struct Tagged {
+pub(crate) struct Tagged {
     index: RawManifest,
-    manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Descriptor>,
     etag: Option<String>,
 }
 
@@ -112,13 +103,13 @@ enum Added {
 }
 
 impl<'a> Listing<'a> {
-    fn new(client: &'a Client, subject: &'a Digest) -> Self {
+    pub(crate) fn new(client: &'a Client, subject: &'a Digest) -> Self {
         let operation = Operation::ListReferrers(subject.to_string());
         Self { client, subject, operation }
     }
 
     /// The list that the referrers API gives; `None` if the registry has no such API.
-    fn by_api(
+    pub(crate) fn by_api(
         &self,
         artifact_type: Option<&str>,
         scope: &Scope,
@@ -189,8 +180,8 @@ impl<'a> Listing<'a> {
     }
 
     /// The list behind the fallback tag; `None` if there definitely is no such tag.
-    fn by_tag(&self, scope: &Scope) -> Result<Option<Tagged>, RegistryError> {
-        let tag = self.tag()?;
+    pub(crate) fn by_tag(&self, scope: &Scope) -> Result<Option<Tagged>, RegistryError> {
+        let tag = self.tag();
         let found = match self.client.tagged_manifest(ManifestName::Tag(&tag), scope) {
             Ok(found) => found,
             Err(error) if error.is_not_found() => return Ok(None),
@@ -212,7 +203,7 @@ impl<'a> Listing<'a> {
                 return Ok(());
             }
         }
-        Err(self.error(&format!("somebody else keeps changing the fallback tag {}", self.tag()?)))
+        Err(self.error(&format!("somebody else keeps changing the fallback tag {}", self.tag())))
     }
 
     /// Without a registry that compares, a writer who had read before us may still write after us and take our entry
@@ -252,7 +243,7 @@ impl<'a> Listing<'a> {
         if digest(now.as_ref()) != digest(before) {
             return Ok(Added::Overtaken);
         }
-        let problem = format!("the fallback tag {} is immutable: {error}", self.tag()?);
+        let problem = format!("the fallback tag {} is immutable: {error}", self.tag());
         Err(self.client.error(&self.operation, Problem::Immutable(problem)))
     }
 
@@ -262,7 +253,7 @@ impl<'a> Listing<'a> {
         etag: Option<&str>,
         scope: &Scope,
     ) -> Result<(), RegistryError> {
-        let tag = self.tag()?;
+        let tag = self.tag();
         let operation = Operation::WriteReferrer(self.subject.to_string());
         self.client.host.retrying(scope, || {
             let url = self.client.url(&format!("manifests/{tag}"), scope)?;
@@ -311,12 +302,9 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// The tag that stands for the list at registries without the API: algorithm, which is always shorter than its limit
-    /// of 32, and at most 64 characters of the value.
-    fn tag(&self) -> Result<Tag, RegistryError> {
-        let hex = self.subject.hex();
-        let text = format!("{}-{}", self.subject.algorithm(), hex.get(..64).unwrap_or(hex));
-        text.parse().map_err(|_| self.error("the subject's digest makes no tag"))
+    /// The tag that stands for the list at registries without the API.
+    fn tag(&self) -> Tag {
+        referrers_tag(self.subject)
     }
 
     fn error(&self, problem: &str) -> RegistryError {

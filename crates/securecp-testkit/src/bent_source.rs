@@ -3,7 +3,9 @@ use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use securecp_layer::{Layer, Scope};
-use securecp_oci::{Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature};
+use securecp_oci::{
+    Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
+};
 use securecp_transport::{Place, Source, SourceTraits, TransportError};
 
 use crate::bent::{Bend, Bent, LayerChunks};
@@ -102,6 +104,23 @@ impl Source for BentSource {
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
         self.source.signatures(manifest, place, scope)
+    }
+
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        self.source.referrers(subject, scope)
+    }
+
+    fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        self.source.attached(subject, what, scope)
     }
 }
 

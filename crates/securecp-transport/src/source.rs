@@ -1,5 +1,7 @@
 use securecp_layer::{Layer, Scope};
-use securecp_oci::{Descriptor, ImageIdentity, RawManifest, Repository, Signature};
+use securecp_oci::{
+    Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
+};
 
 use crate::{Place, TransportError};
 
@@ -60,4 +62,24 @@ pub trait Source: Send + Sync {
         place: Place,
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError>;
+
+    /// The manifests that have `subject` as their subject, as they are listed, each once and never the subject itself;
+    /// read one with [`Source::manifest`]. What a list says is nobody's promise: whether a manifest really has that
+    /// subject is for the reader to see. An empty list is a definite "there are none".
+    ///
+    /// # Errors
+    /// They could not be looked up; this is never reported as an empty list.
+    fn referrers(&self, subject: &Digest, scope: &Scope)
+    -> Result<Vec<Descriptor>, TransportError>;
+
+    /// What cosign attached to `subject` under a tag of its own; `None` is a definite "nothing".
+    ///
+    /// # Errors
+    /// It could not be looked up; this is never reported as nothing.
+    fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError>;
 }

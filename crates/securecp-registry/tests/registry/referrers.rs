@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use securecp_layer::Scope;
-use securecp_oci::{Algorithm, Declared, Digest, MediaType, RawManifest, Tag};
-use securecp_registry::{Class, Client, ManifestName, Problem, RegistryError};
+use securecp_oci::{Algorithm, Attached, Declared, Digest, MediaType, RawManifest, Tag};
+use securecp_registry::{Beside, Class, Client, ManifestName, Problem, RegistryError};
 use securecp_testkit::proxy::{Fault, Handler, Proxy, Reply, Rule};
 use securecp_testkit::simulate::{self, Referrers};
 
@@ -205,4 +205,70 @@ fn a_long_digest_is_cut_in_the_tag() {
     proxy.add(Rule::new("GET", "/manifests/").unwrap().with(Fault::Handle(handler)));
     assert!(client.referrers(&wanted, None, &Scope::new()).unwrap().is_empty());
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn looking_around_finds_what_every_behaviour_keeps_and_asks_once_what_is_the_same() {
+    for behaviour in Referrers::ALL {
+        let (_peer, proxy, client) = registry();
+        let subjects = [1, 2, 3].map(|number| image(&client, number));
+        for subject in &subjects {
+            let name = ManifestName::Digest(subject.digest());
+            client.put_manifest(name, subject, &Scope::new()).unwrap();
+        }
+        simulate::referrers(&proxy, behaviour).unwrap();
+        let scope = Scope::new();
+        let made = referrer(&subjects[0], 1, "type/a");
+        if behaviour != Referrers::Broken {
+            client.put_referrer(&made, &scope).unwrap();
+        }
+        proxy.clear_log();
+        let beside = Beside::new(client.clone());
+        let found = subjects.each_ref().map(|subject| beside.referrers(subject.digest(), &scope));
+        if behaviour == Referrers::Broken {
+            assert!(found.iter().all(Result::is_err), "a failure is no absence");
+            continue;
+        }
+        let digests = |found: &securecp_registry::Referrers| {
+            found.manifests.iter().map(|entry| entry.digest.clone()).collect::<Vec<_>>()
+        };
+        let found = found.map(Result::unwrap);
+        assert_eq!(digests(&found[0]), [made.digest().clone()], "{behaviour:?}");
+        assert!(found[1].manifests.is_empty() && found[2].manifests.is_empty());
+        assert_eq!(found[0].by_api, behaviour == Referrers::Api);
+        // The list of tags tells for all manifests at once that they have no fallback tag.
+        assert!(proxy.requests("GET", "/tags/list") <= 1, "{behaviour:?}");
+        let fallback = proxy.requests("GET", "/manifests/sha256-");
+        assert_eq!(fallback, usize::from(behaviour != Referrers::Api), "{behaviour:?}");
+        let api = proxy.requests("GET", "/referrers/");
+        let lists = matches!(behaviour, Referrers::Api | Referrers::EmptyIndex);
+        assert_eq!(api, if lists { 3 } else { 1 }, "{behaviour:?}");
+    }
+}
+
+#[test]
+fn what_cosign_attached_is_found_whether_or_not_tags_are_listed() {
+    let (_peer, proxy, client) = registry();
+    let (subject, scope) = (subject(&client), Scope::new());
+    let attached = image(&client, 7);
+    let tag = Attached::Attestations.tag(subject.digest()).unwrap();
+    client.put_manifest(ManifestName::Tag(&tag), &attached, &scope).unwrap();
+    let look = |beside: &Beside| {
+        Attached::ALL.map(|what| {
+            let found = beside.attached(subject.digest(), what, &scope).unwrap();
+            found.map(|manifest| manifest.digest().clone())
+        })
+    };
+    let expected = [None, Some(attached.digest().clone()), None];
+    assert_eq!(look(&Beside::new(client.clone())), expected);
+    assert_eq!(proxy.requests("GET", "/manifests/"), 1, "what is not listed is not asked for");
+    assert_eq!(look(&Beside::afresh(client.clone())), expected);
+    // A registry that refuses to list its tags has not said that there are none.
+    let refused = Reply::error(401, "UNAUTHORIZED", "not yours");
+    proxy.add(Rule::new("GET", "/tags/list").unwrap().with(Fault::Answer(refused)));
+    assert_eq!(look(&Beside::new(client.clone())), expected);
+    let broken = Reply::error(500, "UNKNOWN", "something failed");
+    proxy.add(Rule::new("GET", "/manifests/sha256-").unwrap().with(Fault::Answer(broken)));
+    let failed = Beside::new(client).attached(subject.digest(), Attached::Sbom, &scope);
+    assert!(failed.is_err(), "a failure is no absence");
 }

@@ -2,8 +2,8 @@ use std::sync::OnceLock;
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
-    Declared, Descriptor, ImageIdentity, ImageName, RawManifest, Repository, SIGNATURE_COUNT_LIMIT,
-    SIGNATURE_LIMIT, Signature, Transport,
+    Attached, Declared, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository,
+    SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, Transport,
 };
 
 use super::format::{MANIFEST, blob_name, check_version, manifest_name, signature_name};
@@ -102,5 +102,21 @@ impl Source for DirSource {
                     .map_err(|source| TransportError::Signature { path, source })?,
             );
         }
+    }
+
+    /// The format has no place for evidence, so there is none.
+    fn referrers(&self, _: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
+        scope.check()?;
+        Ok(Vec::new())
+    }
+
+    fn attached(
+        &self,
+        _: &Digest,
+        _: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        scope.check()?;
+        Ok(None)
     }
 }

@@ -1,11 +1,11 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
-    Declared, Descriptor, Digest, ImageIdentity, ImageName, ManifestError, RawManifest, Reference,
-    Repository, Signature,
+    Attached, Declared, Descriptor, Digest, ImageIdentity, ImageName, ManifestError, RawManifest,
+    Reference, Repository, Signature,
 };
-use securecp_registry::{Client, ManifestName, Registries};
+use securecp_registry::{Beside, Client, ManifestName, Registries};
 
 use crate::docker::attachments::attached;
 use crate::docker::{SignatureStorage, failure, reference};
@@ -25,6 +25,7 @@ pub(crate) struct DockerSource {
 #[derive(Clone)]
 struct Root {
     client: Client,
+    beside: Arc<Beside>,
     manifest: RawManifest,
 }
 
@@ -58,7 +59,10 @@ impl DockerSource {
             ManifestName::of(place).map(|name| client.manifest(name, scope)).transpose()
         });
         match read.map_err(failure)? {
-            (client, Some(manifest)) => Ok(Root { client, manifest }),
+            (client, Some(manifest)) => {
+                let beside = Arc::new(Beside::new(client.clone()));
+                Ok(Root { client, beside, manifest })
+            }
             (_, None) => Err(TransportError::Name {
                 name: self.name.clone(),
                 problem: "expected a tag or digest".to_owned(),
@@ -129,5 +133,23 @@ impl Source for DockerSource {
             found.extend(attached(&self.chosen(scope)?.client, manifest.digest(), scope)?);
         }
         Ok(found)
+    }
+
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        let found = self.chosen(scope)?.beside.referrers(subject, scope).map_err(failure)?;
+        Ok(found.manifests)
+    }
+
+    fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure)
     }
 }

@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
-    Descriptor, ImageIdentity, ImageName, RawManifest, Repository, Signature, Transport,
+    Attached, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository, Signature,
+    Transport,
 };
 
 use super::items;
@@ -130,5 +131,21 @@ impl Source for DockerArchiveSource {
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
         Ok(Vec::new())
+    }
+
+    /// The format has no place for evidence, so there is none.
+    fn referrers(&self, _: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
+        scope.check()?;
+        Ok(Vec::new())
+    }
+
+    fn attached(
+        &self,
+        _: &Digest,
+        _: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        scope.check()?;
+        Ok(None)
     }
 }

@@ -14,7 +14,9 @@ use super::{LayoutIndex, LayoutName, Selection};
 use crate::archive::{Container, Members, Output, Pool, Present, Slot};
 use crate::staged::check_promise;
 use crate::tar::{Content, TarWriter};
-use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
+use crate::{
+    Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing, files,
+};
 
 /// An OCI layout in a tar file, to be written anew.
 #[derive(Debug)]
@@ -94,7 +96,11 @@ impl Destination for OciArchiveDestination {
         let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
         let wanted = tag.map(Tag::as_str).or(self.image.as_deref());
         let selection = wanted.map_or(Selection::Only, |name| Selection::Named(name.to_owned()));
-        Ok(index.select(&selection, &layout).ok().map(|entry| entry.digest.clone()))
+        let read = |entry: &Descriptor| {
+            let name = format!("{BLOBS}/{}", blob_name(&entry.digest));
+            files::read_manifest(&layout, &name, entry.into())
+        };
+        Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
     }
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {

@@ -23,14 +23,17 @@ pub(crate) fn delete(
     let LayoutName { path, selection } = LayoutName::parse(name)?;
     let layout = Resolved::new(name, &path)?.folder(name)?;
     let index = read_layout(&layout)?;
-    index.select(&selection, &layout)?;
     let own = layout.make(BLOBS)?;
     let shared = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
+    let stored = shared.as_ref().unwrap_or(&own);
+    let manifest =
+        |entry: &Descriptor| files::read_manifest(stored, &blob_name(&entry.digest), entry.into());
+    index.select(&selection, &layout, &manifest)?;
     // In this order, as writers do: nobody who found a blob here is left without it.
     let _blobs = Lock::exclusive(&own, scope)?;
     let _index = Lock::exclusive(&layout, scope)?;
     let index = read_layout(&layout)?;
-    let entry = index.select(&selection, &layout)?.clone();
+    let entry = index.select(&selection, &layout, &manifest)?.clone();
     let position = index.entries().iter().position(|other| *other == entry).unwrap_or_default();
     let after = index.without(position, layout.path())?;
     let unneeded = match &shared {

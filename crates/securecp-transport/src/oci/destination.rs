@@ -97,6 +97,14 @@ impl OciDestination {
         }
     }
 
+    fn read_manifest(&self, entry: &Descriptor) -> Result<RawManifest, TransportError> {
+        let name = blob_name(&entry.digest);
+        match self.blobs()? {
+            Some(blobs) => files::read_manifest(&blobs, &name, entry.into()),
+            None => Err(TransportError::NotFound { subject: name, place: self.name.clone() }),
+        }
+    }
+
     pub(super) fn hold(&self, blobs: &Folder, scope: &Scope) -> Result<(), TransportError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {
@@ -215,7 +223,8 @@ impl Destination for OciDestination {
             (None, Some(image)) => Selection::Named(image.clone()),
             (None, None) => Selection::Only,
         };
-        Ok(index.select(&selection, &layout).ok().map(|entry| entry.digest.clone()))
+        let read = |entry: &Descriptor| self.read_manifest(entry);
+        Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
     }
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {

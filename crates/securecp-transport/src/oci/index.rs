@@ -1,10 +1,13 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use securecp_oci::{Declared, Descriptor, Document, Index, MediaType, RawManifest};
+use securecp_oci::{
+    Declared, Descriptor, Document, Index, MediaType, RawManifest, is_evidence_name,
+};
 use serde_json::{Map, Value, json};
 
 use super::Selection;
+use super::beside::ReadManifest;
 use super::layout::INDEX;
 use crate::TransportError;
 use crate::files::{self, Files};
@@ -52,11 +55,12 @@ impl LayoutIndex {
         self.raw.index().map(|index: &Index| index.manifests.as_slice()).unwrap_or_default()
     }
 
-    /// The entry that a name means.
+    /// The entry that a name means. Without a name `read` tells images from their evidence.
     pub(crate) fn select(
         &self,
         selection: &Selection,
         files: &dyn Files,
+        read: &ReadManifest<'_>,
     ) -> Result<&Descriptor, TransportError> {
         match selection {
             Selection::Named(image) => self.named(image, files),
@@ -64,7 +68,7 @@ impl LayoutIndex {
                 let count = self.entries().len();
                 wrong(files, format!("expected an image at @{position}, found only {count} images"))
             }),
-            Selection::Only => self.only(files),
+            Selection::Only => self.only(files, read),
         }
     }
 
@@ -86,13 +90,29 @@ impl LayoutIndex {
         }
     }
 
-    fn only(&self, files: &dyn Files) -> Result<&Descriptor, TransportError> {
-        match self.entries() {
+    /// The only image. Evidence does not count: what bears the name of a fallback tag, or has a subject.
+    fn only(
+        &self,
+        files: &dyn Files,
+        read: &ReadManifest<'_>,
+    ) -> Result<&Descriptor, TransportError> {
+        if let [one] = self.entries() {
+            return Ok(one);
+        }
+        let mut images =
+            self.entries().iter().filter(|entry| !is_evidence(entry)).collect::<Vec<_>>();
+        if images.len() > 1 {
+            let subjects = images.iter().map(|entry| has_subject(entry, read));
+            let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
+            let mut subjects = subjects.into_iter();
+            images.retain(|_| !subjects.next().unwrap_or_default());
+        }
+        match images[..] {
             [one] => Ok(one),
             [] => Err(files::not_found(files, "image")),
-            more => Err(wrong(
+            _ => Err(wrong(
                 files,
-                format!("more than one image in oci ({}), choose one by name or @N", more.len()),
+                format!("more than one image in oci ({}), choose one by name or @N", images.len()),
             )),
         }
     }
@@ -150,6 +170,23 @@ impl LayoutIndex {
 /// The name of an entry, if it has one.
 pub(crate) fn ref_name(entry: &Descriptor) -> Option<&str> {
     entry.annotations.get(REF_NAME).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+/// Whether an entry bears the name of evidence.
+pub(super) fn is_evidence(entry: &Descriptor) -> bool {
+    ref_name(entry).is_some_and(is_evidence_name)
+}
+
+/// Whether an entry refers to another manifest. What is not there refers to nothing.
+fn has_subject(entry: &Descriptor, read: &ReadManifest<'_>) -> Result<bool, TransportError> {
+    if entry.media_type.manifest_kind().is_none() {
+        return Ok(false);
+    }
+    match read(entry) {
+        Ok(manifest) => Ok(manifest.view().subject().is_some()),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn entry_name(entry: &Value) -> Option<&str> {

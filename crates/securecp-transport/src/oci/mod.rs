@@ -1,6 +1,7 @@
 //! `oci:PATH[:REF|:@N]`, the OCI image layout: many images in one folder, blobs shared.
 
 mod archive;
+mod beside;
 mod delete;
 mod destination;
 mod index;

@@ -1,8 +1,11 @@
 use std::sync::OnceLock;
 
 use securecp_layer::{Layer, Scope};
-use securecp_oci::{Descriptor, ImageIdentity, ImageName, RawManifest, Repository, Signature};
+use securecp_oci::{
+    Attached, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository, Signature,
+};
 
+use super::beside::Beside;
 use super::layout::{BLOBS, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
 use crate::archive::Container;
@@ -20,6 +23,7 @@ pub(crate) struct OciSource {
     /// Where `ALG/HEX` is, when it is not below the layout's own `blobs`.
     shared_blobs: Option<Folder>,
     root: OnceLock<RawManifest>,
+    beside: OnceLock<Beside>,
 }
 
 impl OciSource {
@@ -56,6 +60,7 @@ impl OciSource {
             layout,
             shared_blobs: None,
             root: OnceLock::new(),
+            beside: OnceLock::new(),
         }
     }
 
@@ -74,7 +79,7 @@ impl OciSource {
     fn read_root(&self) -> Result<RawManifest, TransportError> {
         let layout = self.layout.as_ref();
         let index = read_layout(layout)?;
-        let entry = index.select(&self.selection, layout)?;
+        let entry = index.select(&self.selection, layout, &|entry| self.read_manifest(entry))?;
         let kind = entry.media_type.manifest_kind();
         if kind.is_none() && !entry.media_type.as_str().is_empty() {
             return Err(TransportError::Place {
@@ -86,6 +91,19 @@ impl OciSource {
             });
         }
         self.read_manifest(entry)
+    }
+
+    fn beside(&self, scope: &Scope) -> Result<&Beside, TransportError> {
+        self.layout.prepare(scope)?;
+        if let Some(found) = self.beside.get() {
+            return Ok(found);
+        }
+        let index = read_layout(self.layout.as_ref())?;
+        let found = Beside::read(&index, &|entry| {
+            scope.check()?;
+            self.read_manifest(entry)
+        })?;
+        Ok(self.beside.get_or_init(|| found))
     }
 }
 
@@ -163,5 +181,22 @@ impl Source for OciSource {
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
         Ok(Vec::new())
+    }
+
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        self.beside(scope)?.referrers(subject, &|entry| self.read_manifest(entry))
+    }
+
+    fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        self.beside(scope)?.attached(subject, what, &|entry| self.read_manifest(entry))
     }
 }

@@ -5,6 +5,7 @@ mod archive;
 mod daemon;
 mod dir;
 mod interop;
+mod layout_evidence;
 mod oci;
 mod registry;
 mod suite;

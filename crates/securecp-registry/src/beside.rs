@@ -1,0 +1,128 @@
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use securecp_layer::Scope;
+use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Tag, referrers_tag};
+
+use crate::flight::Flights;
+use crate::referrers::Listing;
+use crate::{Client, ManifestName, Problem, RegistryError};
+
+/// Most pages of a list of tags that are read to save requests; where there are more, each tag is asked for.
+const PAGES: usize = 8;
+
+/// What stands beside the images of one repository: referrers, and the tags of cosign. What is the same for all images is
+/// asked once: whether there is a referrers API, and which tags there are.
+pub struct Beside {
+    client: Client,
+    without_api: AtomicBool,
+    /// `None` where each tag has to be asked for.
+    tags: Flights<(), Option<Arc<HashSet<Tag>>>>,
+    asks_each: bool,
+}
+
+/// The referrers of one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrers {
+    /// What the list says of them, each once.
+    pub manifests: Vec<Descriptor>,
+    /// The registry keeps the list itself, so what is listed is there; a fallback tag can list anything.
+    pub by_api: bool,
+}
+
+impl Beside {
+    /// For looking around: the list of tags is read at most once, and what it does not have is not there.
+    pub fn new(client: Client) -> Self {
+        let (without_api, tags) = (AtomicBool::new(false), Flights::default());
+        Self { client, without_api, tags, asks_each: false }
+    }
+
+    /// For looking after a change: every answer is the registry's of now.
+    #[must_use]
+    pub fn afresh(client: Client) -> Self {
+        Self { asks_each: true, ..Self::new(client) }
+    }
+
+    /// The referrers of `subject`. None is a definite answer: whatever else than absence keeps the registry from
+    /// answering is an error.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn referrers(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
+        let listing = Listing::new(&self.client, subject);
+        let by_api = match self.without_api.load(Ordering::Relaxed) {
+            true => None,
+            false => listing.by_api(None, scope)?,
+        };
+        match by_api {
+            Some(found) if !found.is_empty() => {
+                return Ok(Referrers { manifests: distinct(found, subject), by_api: true });
+            }
+            Some(_) => {}
+            None => self.without_api.store(true, Ordering::Relaxed),
+        }
+        // Some registries answer with an empty list because they keep none; the tag then knows.
+        let found = match self.may_have(&referrers_tag(subject), scope)? {
+            true => listing.by_tag(scope)?.map(|tagged| tagged.manifests).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        Ok(Referrers { manifests: distinct(found, subject), by_api: false })
+    }
+
+    /// What cosign attached to `subject`; `None` is a definite "nothing".
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let Some(tag) = what.tag(subject) else { return Ok(None) };
+        if !self.may_have(&tag, scope)? {
+            return Ok(None);
+        }
+        match self.client.manifest(ManifestName::Tag(&tag), scope) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn may_have(&self, tag: &Tag, scope: &Scope) -> Result<bool, RegistryError> {
+        if self.asks_each {
+            return Ok(true);
+        }
+        let tags = self.tags.take(&(), scope, |_| true, || self.list(scope))?;
+        Ok(tags.is_none_or(|tags| tags.contains(tag)))
+    }
+
+    /// Every tag; `None` if there are too many, or the registry lists none: that proves nothing of a single tag.
+    fn list(&self, scope: &Scope) -> Result<Option<Arc<HashSet<Tag>>>, RegistryError> {
+        match self.client.tags_within(PAGES, scope) {
+            Ok(tags) => Ok(tags.map(|tags| Arc::new(tags.into_iter().collect()))),
+            Err(error) if matches!(error.problem(), Problem::Stopped(_)) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "tags are not listed, each is asked for");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Beside")
+            .field("repository", self.client.repository())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Each manifest once, and never the subject itself; the first description counts.
+fn distinct(found: Vec<Descriptor>, subject: &Digest) -> Vec<Descriptor> {
+    let mut seen = HashSet::from([subject.clone()]);
+    found.into_iter().filter(|entry| seen.insert(entry.digest.clone())).collect()
+}

@@ -1,0 +1,80 @@
+use std::collections::{HashMap, HashSet};
+
+use securecp_oci::{Attached, Descriptor, Digest, RawManifest, is_evidence_name, referrers_tag};
+
+use super::LayoutIndex;
+use super::index::ref_name;
+use crate::TransportError;
+
+/// Reads the manifest that an entry describes.
+pub(super) type ReadManifest<'a> = dyn Fn(&Descriptor) -> Result<RawManifest, TransportError> + 'a;
+
+/// The evidence in a layout, from one look at its index: entries named as the fallback tags of registries, which is how
+/// it is written here, and entries whose manifest has a subject, which is how oras and regctl write it.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    named: HashMap<String, Descriptor>,
+    referring: HashMap<Digest, Vec<Descriptor>>,
+}
+
+impl Beside {
+    /// Reads every manifest that `index` enters: one that cannot be read may be evidence of any image.
+    pub(super) fn read(
+        index: &LayoutIndex,
+        read: &ReadManifest<'_>,
+    ) -> Result<Self, TransportError> {
+        let mut found = Self::default();
+        for entry in index.entries() {
+            match ref_name(entry) {
+                Some(name) if is_evidence_name(name) => {
+                    found.named.entry(name.to_owned()).or_insert_with(|| entry.clone());
+                }
+                _ if entry.media_type.manifest_kind().is_none() => {}
+                _ => {
+                    let manifest = read(entry)?;
+                    let Some(subject) = manifest.view().subject() else { continue };
+                    let listed = found.referring.entry(subject.digest.clone()).or_default();
+                    listed.push(manifest.as_referrer());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The referrers of `subject`, each once.
+    pub(super) fn referrers(
+        &self,
+        subject: &Digest,
+        read: &ReadManifest<'_>,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        let mut all = match self.named.get(referrers_tag(subject).as_str()) {
+            Some(entry) => list_of(&read(entry)?)?,
+            None => Vec::new(),
+        };
+        all.extend(self.referring.get(subject).into_iter().flatten().cloned());
+        let mut seen = HashSet::from([subject.clone()]);
+        Ok(all.into_iter().filter(|entry| seen.insert(entry.digest.clone())).collect())
+    }
+
+    /// What is attached to `subject`.
+    pub(super) fn attached(
+        &self,
+        subject: &Digest,
+        what: Attached,
+        read: &ReadManifest<'_>,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        let entry = what.tag(subject).and_then(|tag| self.named.get(tag.as_str()));
+        entry.map(read).transpose()
+    }
+}
+
+/// The entries of a list of referrers.
+pub(super) fn list_of(list: &RawManifest) -> Result<Vec<Descriptor>, TransportError> {
+    match list.index() {
+        Some(index) => Ok(index.manifests.clone()),
+        None => Err(TransportError::Unsupported {
+            name: list.digest().to_string(),
+            problem: "expected an index of referrers, found an image".to_owned(),
+        }),
+    }
+}
