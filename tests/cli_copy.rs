@@ -225,6 +225,18 @@ fn usage_mistakes_exit_64() {
             "copy dir:a dir:b --src-creds u:p --src-no-creds",
             "--src-creds and --src-no-creds exclude each other",
         ),
+        (
+            "copy dir:a dir:b --src-tls-verify=false",
+            "--src-tls-verify has no effect on dir:a, only on docker: and docker-daemon: images",
+        ),
+        (
+            "copy dir:a dir:b --authfile f",
+            "--authfile has no effect on dir:a and dir:b, only on docker: images",
+        ),
+        (
+            "inspect oci:a --daemon-host unix:///s",
+            "--daemon-host has no effect on oci:a, only on docker-daemon: images",
+        ),
         ("copy dir:a dir:b --dest-username u", "--dest-username needs --dest-password as well"),
         (
             "copy dir:a dir:b --additional-tag v1",
@@ -261,8 +273,9 @@ fn secrets_on_the_command_line_are_never_repeated() {
     for line in [
         "copy dir:a dir:b --src-creds :hunter2",
         "copy dir:a dir:b --dest-password hunter2",
-        "copy dir:a dir:b --debug --src-registry-token hunter2",
-        "copy dir:a dir:b --log-level trace --src-creds user:hunter2",
+        "copy dir:a dir:b --src-creds user:hunter2",
+        "copy docker://127.0.0.1:1/a dir:b --insecure-policy --debug --src-registry-token hunter2",
+        "copy docker://127.0.0.1:1/a dir:b --insecure-policy --log-level trace --src-creds user:hunter2",
     ] {
         let run = place.run(line);
         assert_ne!(run.code, 0);

@@ -116,6 +116,9 @@ fn options_without_effect_are_warned_of() {
         "--dest-decompress",
         "--dest-precompute-digests",
         "--additional-tag h.example/x:v2",
+        "--src-creds u:p",
+        "--dest-tls-verify=false",
+        "--authfile f",
     ] {
         let line = format!("copy -q --policy accept.json {options} oci:image:v1 oci:out:v1");
         let run = skopeo(&place, &line);

@@ -19,7 +19,7 @@ const WORKERS: usize = 16;
 
 /// Deletes an image.
 pub(crate) fn run(args: DeleteArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let request = ImageRequest::new(&args.image, args.side, &args.retry)?;
+    let request = ImageRequest::new(&args.image, args.side, &args.retry, &session.globals)?;
     let doors = Doors::new(&session.globals, request.retry)?;
     match request.name.transport {
         Transport::Docker => in_registry(&request, &doors, session.scope),

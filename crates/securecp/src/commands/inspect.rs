@@ -27,7 +27,7 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// Shows what an image is. The trust policy is not asked: nothing is copied.
 pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let request = InspectRequest::new(args, session.globals.platform.clone())?;
+    let request = InspectRequest::new(args, &session.globals)?;
     let doors = Doors::new(&session.globals, request.image.retry)?;
     let source = doors.image(&request.image.name, &request.image.side)?;
     let look = Look { request: &request, doors: &doors, source: &*source, session };

@@ -22,7 +22,7 @@ struct Listing {
 
 /// Lists the tags of a repository, in the registry's order.
 pub(crate) fn run(args: ListTagsArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let request = ImageRequest::new(&args.repository, args.side, &args.retry)?;
+    let request = ImageRequest::new(&args.repository, args.side, &args.retry, &session.globals)?;
     let doors = Doors::new(&session.globals, request.retry)?;
     let listing = match request.name.transport {
         Transport::Docker => of_registry(&request, &doors, session)?,

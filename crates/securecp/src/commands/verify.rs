@@ -15,7 +15,7 @@ use crate::session::Session;
 pub(crate) fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let index_signature = index_signature(&args.judging)?;
     let select = select(&args.selection, session.globals.platform.clone())?;
-    let request = ImageRequest::new(&args.image, args.side, &args.retry)?;
+    let request = ImageRequest::new(&args.image, args.side, &args.retry, &session.globals)?;
     let policy = policy::load(&session.globals.policy)?;
     let doors = Doors::new(&session.globals, request.retry)?;
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::slice;
 
 use securecp_copy::{Edits, Effort, IndexMode, Select};
 use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Reference, Tag};
@@ -7,10 +8,9 @@ use securecp_trust::IndexSignature;
 use super::additional::AdditionalNames;
 use super::compress::{cache, recompression};
 use super::crypt::{decryption, encryption};
+use super::side::sides;
 use super::{Globals, Retry, SideRequest, SignRequest, both, image, index_signature};
-use crate::args::{
-    BothSidesArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs, SideArgs,
-};
+use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
 use crate::failure::Failure;
 use crate::progress::{ProgressStyle, warn};
 
@@ -48,11 +48,17 @@ impl CopyRequest {
         if both_sides.tls_verify.is_some() {
             warn("'--tls-verify' is deprecated, instead use: --src-tls-verify, --dest-tls-verify");
         }
+        let [source_side, destination_side] = sides(
+            (args.source_side.into(), slice::from_ref(&source)),
+            (args.destination_side.into(), slice::from_ref(&destination)),
+            &both_sides,
+            globals,
+        )?;
         Ok(Self {
             source,
             destination,
-            source_side: side(args.source_side.into(), &both_sides)?,
-            destination_side: side(args.destination_side.into(), &both_sides)?,
+            source_side,
+            destination_side,
             select: select(&args.selection, globals.platform.clone())?,
             edits: Edits {
                 preserve_digests: args.changes.preserve_digests,
@@ -78,13 +84,6 @@ impl CopyRequest {
             progress: progress(&output)?,
         })
     }
-}
-
-/// A side as given, with what both share unless it has its own.
-fn side(mut args: SideArgs, both_sides: &BothSidesArgs) -> Result<SideRequest, Failure> {
-    args.authfile = args.authfile.or_else(|| both_sides.authfile.clone());
-    args.tls_verify = args.tls_verify.or(both_sides.tls_verify);
-    SideRequest::try_from(args)
 }
 
 /// What of an index is meant.

@@ -1,8 +1,9 @@
+use std::slice;
 use std::str::FromStr;
 
 use securecp_oci::{Escaped, ImageName, Reference};
 
-use super::{Retry, SideRequest};
+use super::{Globals, Retry, SideRequest};
 use crate::args::{ImageArgs, RetryArgs, SideArgs};
 use crate::failure::Failure;
 
@@ -15,12 +16,15 @@ pub(crate) struct ImageRequest {
 }
 
 impl ImageRequest {
-    pub(crate) fn new(name: &str, side: ImageArgs, retry: &RetryArgs) -> Result<Self, Failure> {
-        Ok(Self {
-            name: image("image", name)?,
-            side: SideRequest::try_from(SideArgs::from(side))?,
-            retry: Retry::from(retry),
-        })
+    pub(crate) fn new(
+        name: &str,
+        side: ImageArgs,
+        retry: &RetryArgs,
+        globals: &Globals,
+    ) -> Result<Self, Failure> {
+        let name = image("image", name)?;
+        let side = SideRequest::new(SideArgs::from(side), slice::from_ref(&name), globals)?;
+        Ok(Self { name, side, retry: Retry::from(retry) })
     }
 }
 

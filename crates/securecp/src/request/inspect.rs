@@ -1,6 +1,6 @@
 use securecp_oci::{Algorithm, PlatformWish};
 
-use super::{ImageRequest, both};
+use super::{Globals, ImageRequest, both};
 use crate::args::InspectArgs;
 use crate::failure::Failure;
 
@@ -30,15 +30,15 @@ pub(crate) enum View {
 }
 
 impl InspectRequest {
-    /// Checks what was given; `platform` is the image wanted from an index.
-    pub(crate) fn new(args: InspectArgs, platform: PlatformWish) -> Result<Self, Failure> {
+    /// Checks what was given.
+    pub(crate) fn new(args: InspectArgs, globals: &Globals) -> Result<Self, Failure> {
         let view = match (args.raw, args.config) {
             (false, false) => View::Summary { tags: !args.no_tags },
             (true, false) => View::RawManifest,
             (false, true) => View::Config,
             (true, true) => View::RawConfig,
         };
-        let image = ImageRequest::new(&args.image, args.side, &args.retry)?;
+        let image = ImageRequest::new(&args.image, args.side, &args.retry, globals)?;
         if args.raw && args.format.is_some() {
             return Err(both("--raw", "--format"));
         }
@@ -46,7 +46,7 @@ impl InspectRequest {
         let algorithm = args.manifest_digest.map(|name| name.parse::<Algorithm>());
         let algorithm =
             algorithm.transpose().map_err(|e| Failure::usage(format!("--manifest-digest: {e}")))?;
-        Ok(Self { image, view, platform, template, algorithm })
+        Ok(Self { image, view, platform: globals.platform.clone(), template, algorithm })
     }
 }
 

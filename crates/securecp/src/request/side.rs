@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
-use super::both;
-use crate::args::{Secret, SideArgs};
+use securecp_oci::{ImageName, Transport};
+
+use super::{Globals, both};
+use crate::args::{BothSidesArgs, Secret, SideArgs};
 use crate::failure::Failure;
 
 /// How to reach one side.
@@ -28,12 +30,17 @@ pub(crate) enum Login {
     User { name: String, password: Secret },
 }
 
-impl TryFrom<SideArgs> for SideRequest {
-    type Error = Failure;
-
-    fn try_from(args: SideArgs) -> Result<Self, Failure> {
+impl SideRequest {
+    /// Checks what was given for reaching `images`.
+    pub(crate) fn new(
+        args: SideArgs,
+        images: &[ImageName],
+        globals: &Globals,
+    ) -> Result<Self, Failure> {
+        let login = login(&args)?;
+        check_side(&args, images, globals)?;
         Ok(Self {
-            login: login(&args)?,
+            login,
             registry_token: args.registry_token,
             tls_verify: args.tls_verify,
             cert_dir: args.cert_dir,
@@ -42,6 +49,76 @@ impl TryFrom<SideArgs> for SideRequest {
             daemon_host: args.daemon_host,
         })
     }
+}
+
+/// Transports that have a use for an option of a side.
+const REGISTRY: &[Transport] = &[Transport::Docker];
+const NETWORK: &[Transport] = &[Transport::Docker, Transport::DockerDaemon];
+const DAEMON: &[Transport] = &[Transport::DockerDaemon];
+const LAYOUT: &[Transport] = &[Transport::Oci];
+
+/// Both sides of a copy, each with the options that they share unless it has its own.
+pub(crate) fn sides(
+    (source, from): (SideArgs, &[ImageName]),
+    (destination, to): (SideArgs, &[ImageName]),
+    shared: &BothSidesArgs,
+    globals: &Globals,
+) -> Result<[SideRequest; 2], Failure> {
+    let all: Vec<&ImageName> = from.iter().chain(to).collect();
+    for (option, given, useful) in [
+        ("--authfile", shared.authfile.is_some(), REGISTRY),
+        ("--tls-verify", shared.tls_verify.is_some(), NETWORK),
+    ] {
+        check_use((option, given), useful, &all, globals)?;
+    }
+    let request = |args, images| -> Result<SideRequest, Failure> {
+        let side = SideRequest::new(args, images, globals)?;
+        Ok(SideRequest {
+            authfile: side.authfile.or_else(|| shared.authfile.clone()),
+            tls_verify: side.tls_verify.or(shared.tls_verify),
+            ..side
+        })
+    };
+    Ok([request(source, from)?, request(destination, to)?])
+}
+
+/// Refuses options of a side that none of its images has a use for.
+fn check_side(args: &SideArgs, images: &[ImageName], globals: &Globals) -> Result<(), Failure> {
+    let images: Vec<&ImageName> = images.iter().collect();
+    for (option, given, useful) in [
+        ("creds", args.creds.is_some(), REGISTRY),
+        ("username", args.username.is_some(), REGISTRY),
+        ("password", args.password.is_some(), REGISTRY),
+        ("no-creds", args.no_creds, REGISTRY),
+        ("registry-token", args.registry_token.is_some(), REGISTRY),
+        ("authfile", args.authfile.is_some(), REGISTRY),
+        ("tls-verify", args.tls_verify.is_some(), NETWORK),
+        ("cert-dir", args.cert_dir.is_some(), NETWORK),
+        ("shared-blob-dir", args.shared_blob_dir.is_some(), LAYOUT),
+        ("daemon-host", args.daemon_host.is_some(), DAEMON),
+    ] {
+        let option = format!("--{}{option}", args.prefix.text());
+        check_use((&option, given), useful, &images, globals)?;
+    }
+    Ok(())
+}
+
+fn check_use(
+    (option, given): (&str, bool),
+    useful: &[Transport],
+    images: &[&ImageName],
+    globals: &Globals,
+) -> Result<(), Failure> {
+    if !given || images.iter().any(|image| useful.contains(&image.transport)) {
+        return Ok(());
+    }
+    let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+    let useful: Vec<String> = useful.iter().map(|name| format!("{name}:")).collect();
+    globals.no_effect(format!(
+        "{option} has no effect on {}, only on {} images",
+        images.join(" and "),
+        useful.join(" and ")
+    ))
 }
 
 fn login(args: &SideArgs) -> Result<Login, Failure> {
@@ -80,9 +157,73 @@ fn user(name: &str, password: Secret, option: &str) -> Result<Login, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::args::Prefix;
+    use crate::args::{Cli, Prefix};
     use crate::failure::Exit;
+
+    fn globals(lenient: bool) -> Globals {
+        let cli = Cli::try_parse_from(["securecp", "demo"]).unwrap();
+        Globals { lenient, ..Globals::try_from(cli.globals).unwrap() }
+    }
+
+    fn nothing() -> SideArgs {
+        args(None, None, None, false)
+    }
+
+    fn check(args: SideArgs, image: &str, lenient: bool) -> Result<SideRequest, Failure> {
+        SideRequest::new(args, &[image.parse().unwrap()], &globals(lenient))
+    }
+
+    #[test]
+    fn options_that_the_transport_has_no_use_for_are_refused() {
+        let with_creds = || args(Some("u:p"), None, None, false);
+        let unverified = || SideArgs { tls_verify: Some(false), ..nothing() };
+        let shared = || SideArgs { shared_blob_dir: Some("b".into()), ..nothing() };
+        let engine = || SideArgs { daemon_host: Some("unix:///s".to_owned()), ..nothing() };
+        for (given, useful) in [
+            (&with_creds as &dyn Fn() -> SideArgs, &["docker://h.example/x"][..]),
+            (&unverified, &["docker://h.example/x", "docker-daemon:x:v1"]),
+            (&shared, &["oci:a:b"]),
+            (&engine, &["docker-daemon:x:v1"]),
+        ] {
+            for image in [
+                "docker://h.example/x",
+                "docker-daemon:x:v1",
+                "oci:a:b",
+                "dir:a",
+                "oci-archive:a",
+                "docker-archive:a",
+            ] {
+                let strict = check(given(), image, false);
+                assert_eq!(strict.is_ok(), useful.contains(&image), "{image} {:?}", given());
+                assert!(strict.err().is_none_or(|error| error.exit() == Exit::Usage));
+                assert!(check(given(), image, true).is_ok(), "the reference's manners: a warning");
+            }
+        }
+        let error = check(with_creds(), "dir:a", false).unwrap_err().to_string();
+        assert_eq!(error, "--src-creds has no effect on dir:a, only on docker: images");
+    }
+
+    #[test]
+    fn shared_options_go_to_both_sides_and_yield_to_their_own() {
+        let shared = BothSidesArgs { authfile: Some("both".into()), tls_verify: Some(false) };
+        let names = |name: &str| [name.parse::<ImageName>().unwrap()];
+        let read = |from: &str, to: &str| {
+            let own = SideArgs { authfile: Some("own".into()), ..nothing() };
+            let (from, to) = (names(from), names(to));
+            sides((nothing(), &from), (own, &to), &shared, &globals(false))
+        };
+        let [source, destination] = read("oci:a:b", "docker://h.example/x").unwrap();
+        assert_eq!(source.authfile, Some("both".into()));
+        assert_eq!(destination.authfile, Some("own".into()));
+        assert_eq!(destination.tls_verify, Some(false));
+        let (from, to) = (names("dir:a"), names("oci:b:c"));
+        let error = sides((nothing(), &from), (nothing(), &to), &shared, &globals(false));
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "--authfile has no effect on dir:a and oci:b:c, only on docker: images");
+    }
 
     fn args(creds: Option<&str>, user: Option<&str>, pass: Option<&str>, none: bool) -> SideArgs {
         SideArgs {
