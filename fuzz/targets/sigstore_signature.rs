@@ -42,10 +42,10 @@ fuzz_target!(|bytes: &[u8]| {
     let keys = |path: &str| Ok(if path.ends_with("rekor.pub") { LOG } else { ROOT }.to_vec());
     let survey = Survey {
         identity: ImageIdentity::path(Transport::Dir, "/somewhere"),
-        subject: Subject {
-            manifest: manifest.expect("the vector can be read"),
-            signatures: Ok(vec![signature.clone()]),
-        },
+        subject: Subject::new(
+            manifest.expect("the vector can be read"),
+            Ok(vec![signature.clone()]),
+        ),
     };
     let policy = Policy::parse(POLICY).expect("the vector can be read");
     if policy.judge(&survey, &Gate::new(&keys)).accepted {

@@ -178,7 +178,7 @@ impl Survey<'_> {
 
     fn subject(&self, manifest: RawManifest, place: Place) -> Result<Subject, CopyError> {
         let signatures = self.signatures(&manifest, place)?;
-        Ok(Subject { manifest, signatures })
+        Ok(Subject::new(manifest, signatures))
     }
 
     /// The positions that serve the wishes, and the attestations of what stands there, in the order of the index.
@@ -259,7 +259,7 @@ impl Survey<'_> {
     fn found(&self, manifest: RawManifest, place: Place) -> FoundManifest {
         let unread = Err(FetchFailure("not looked up yet".to_owned()));
         FoundManifest {
-            subject: Subject { manifest, signatures: unread },
+            subject: Subject::new(manifest, unread),
             place,
             place_at_source: place,
             entries: Vec::new(),

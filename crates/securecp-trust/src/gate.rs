@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use securecp_oci::{
     Digest, Escaped, ImageIdentity, RawManifest, SIGNATURE_COUNT_LIMIT, Signature, Transport,
 };
 
 use crate::policy::{Policy, Requirement, RequirementKind};
 use crate::signed::{self, Case};
-use crate::sigstore::sigstore_signed;
+use crate::sigstore::{TrustFile, sigstore_signed};
 use crate::verdict::{Denial, Outcome, Refusal, RequirementVerdict, SubjectVerdict, Verdict};
 
 /// Largest key or certificate file that is used, in bytes: 4 MiB.
@@ -23,6 +24,22 @@ pub struct Subject {
     pub manifest: RawManifest,
     /// Its signatures in the order of their storage, or why they could not be had.
     pub signatures: Result<Vec<Signature>, FetchFailure>,
+    /// The content of the sigstore bundles that refer to it, or why they could not be had. Only a trust file asks.
+    pub bundles: Result<Vec<Bytes>, FetchFailure>,
+}
+
+impl Subject {
+    /// A manifest with its signatures, whose bundles nobody has looked for.
+    pub fn new(manifest: RawManifest, signatures: Result<Vec<Signature>, FetchFailure>) -> Self {
+        let bundles = Err(FetchFailure("not looked for".to_owned()));
+        Self { manifest, signatures, bundles }
+    }
+
+    /// The same with what was found when bundles were looked for.
+    #[must_use]
+    pub fn with_bundles(self, bundles: Result<Vec<Bytes>, FetchFailure>) -> Self {
+        Self { bundles, ..self }
+    }
 }
 
 /// Why the signatures of a manifest could not be had. It denies every requirement that asks for a signature.
@@ -67,6 +84,8 @@ pub struct Gate<'a> {
     pub require_signed: bool,
     /// What an index has to do with the verdict (`--index-signature`).
     pub index_signature: IndexSignature,
+    /// Who must have signed beyond what the policy asks (`--trust`); both must accept.
+    pub trust: Option<&'a TrustFile>,
     /// The time at which keys must be valid.
     pub now: SystemTime,
 }
@@ -78,6 +97,7 @@ impl<'a> Gate<'a> {
             keys,
             require_signed: false,
             index_signature: IndexSignature::default(),
+            trust: None,
             now: SystemTime::now(),
         }
     }
@@ -94,6 +114,17 @@ impl<'a> Gate<'a> {
         Self { index_signature, ..self }
     }
 
+    /// Asks a trust file too; nothing is admitted that only one of the two accepts.
+    #[must_use]
+    pub fn trust(self, trust: Option<&'a TrustFile>) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// Whether the bundles of an image must be looked for.
+    pub fn wants_bundles(&self, image: &ImageIdentity) -> bool {
+        self.trust.is_some_and(|file| file.wants(image).0)
+    }
+
     /// Judges keys at another time.
     #[must_use]
     pub fn at(self, now: SystemTime) -> Self {
@@ -106,6 +137,7 @@ impl fmt::Debug for Gate<'_> {
         f.debug_struct("Gate")
             .field("require_signed", &self.require_signed)
             .field("index_signature", &self.index_signature)
+            .field("trust", &self.trust.is_some())
             .field("now", &self.now)
             .finish_non_exhaustive()
     }
@@ -159,14 +191,17 @@ impl Policy {
         if verdict.accepted { Ok(Admitted { found, verdict }) } else { Err(Refusal::new(verdict)) }
     }
 
-    /// Judges everything that was found, without consequence.
+    /// Judges everything that was found, without consequence. Both the policy and the gate's trust file are asked,
+    /// whatever the other one says.
     pub fn judge<F: Judged>(&self, found: &F, gate: &Gate<'_>) -> Verdict {
-        let (scope, requirements) = self.scope_for(found.identity());
-        let bench = Bench { identity: found.identity(), requirements, gate };
-        let subjects = bench.judge_all(&found.subjects());
-        let accepted =
-            !subjects.is_empty() && subjects.iter().all(|s| s.outcome != Outcome::Refused);
-        Verdict { image: image_name(found.identity()), accepted, scope, subjects }
+        let (identity, all) = (found.identity(), found.subjects());
+        let (scope, requirements) = self.scope_for(identity);
+        let subjects = Bench { identity, requirements, gate }.judge_all(&all);
+        let trust = gate.trust.map(|file| file.judge_all(identity, &all, gate));
+        let mut verdict =
+            Verdict { image: image_name(identity), accepted: false, scope, subjects, trust };
+        verdict.accepted = !verdict.is_refused_by_policy() && !verdict.is_refused_by_trust_file();
+        verdict
     }
 }
 

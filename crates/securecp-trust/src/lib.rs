@@ -43,11 +43,12 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    ATTACHMENT_LIMIT, Attachment, AttachmentError, BUNDLE_MEDIA_TYPE, Blob, BundleFault,
-    BundleReader, CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment,
-    PublicKeyFault, RuleFault, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError,
+    ATTACHMENT_LIMIT, ArtifactFault, Attachment, AttachmentError, BUNDLE_MEDIA_TYPE, Blob,
+    BundleArtifact, BundleCheck, BundleDraft, BundleFault, BundleHolder, BundleLogEntry,
+    CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment, PublicKeyFault,
+    RuleFault, SignedDraft, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError,
     SigstoreKeyFault, SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT,
-    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustRefusal, TrustVerdict,
+    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
     TrustedRootError, attachment_tag,
 };
 pub use simple::{

@@ -6,7 +6,7 @@ use securecp_oci::{Digest, Escaped};
 use serde::{Serialize, Serializer};
 
 use crate::policy::{RequirementKind, ScopeUsed};
-use crate::sigstore::{SigstoreFault, SigstoreKeyFault};
+use crate::sigstore::{SigstoreFault, SigstoreKeyFault, TrustReport};
 
 /// The outcome of judging everything that one copy would bring along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Verdict {
     pub scope: ScopeUsed,
     /// One verdict for each manifest; none means that nothing was there to be judged.
     pub subjects: Vec<SubjectVerdict>,
+    /// What the trust file says, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustReport>,
 }
 
 /// The outcome for one manifest.
@@ -319,6 +322,16 @@ impl Verdict {
     pub fn refusal(&self) -> Option<Refusal> {
         (!self.accepted).then(|| Refusal::new(self.clone()))
     }
+
+    /// Whether the policy refuses, whatever a trust file says.
+    pub fn is_refused_by_policy(&self) -> bool {
+        self.subjects.is_empty() || self.subjects.iter().any(|s| s.outcome == Outcome::Refused)
+    }
+
+    /// Whether a trust file was asked and refuses, whatever the policy says.
+    pub fn is_refused_by_trust_file(&self) -> bool {
+        self.trust.as_ref().is_some_and(|trust| !trust.accepted)
+    }
 }
 
 impl std::error::Error for Refusal {}
@@ -327,6 +340,9 @@ impl Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Source image rejected: ")?;
         let image = &self.0.image;
+        if let (false, Some(trust)) = (self.0.is_refused_by_policy(), &self.0.trust) {
+            return trust.refusal(f);
+        }
         let Some(subject) = self.0.subjects.iter().find(|s| s.outcome == Outcome::Refused) else {
             return write!(f, "nothing of image {image} was there to be judged");
         };
@@ -348,7 +364,8 @@ impl Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.accepted { "accepted" } else { "refused" };
         writeln!(f, "{}: {word} ({})", self.image, self.scope)?;
-        self.subjects.iter().try_for_each(|subject| subject.fmt(f))
+        self.subjects.iter().try_for_each(|subject| subject.fmt(f))?;
+        self.trust.as_ref().map_or(Ok(()), |trust| trust.fmt(f))
     }
 }
 

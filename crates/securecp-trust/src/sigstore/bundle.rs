@@ -36,9 +36,9 @@ const LIST_LIMIT: usize = 64;
 /// Most log entries and most timestamps of one bundle; each costs several signature checks.
 const EVIDENCE_LIMIT: usize = 8;
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// What cosign calls a statement that is only a signature.
-const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(super) const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// Why a bundle does not vouch for a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -367,7 +367,7 @@ fn log_entry(set: &Set) -> Result<Value, LogEntryFault> {
     }))
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2).map(std::str::from_utf8);
     pairs.map(|pair| u8::from_str_radix(pair.ok().filter(|p| p.len() == 2)?, 16).ok()).collect()
 }

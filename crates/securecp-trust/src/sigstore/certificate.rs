@@ -263,6 +263,14 @@ pub(super) fn only(text: &[u8]) -> Result<CertificateDer<'static>, CertificateFa
     }
 }
 
+/// The key of a certificate; nothing else of it is looked at.
+pub(super) fn key_of(der: &CertificateDer<'_>) -> Result<PublicKey, CertificateFault> {
+    let malformed = |_| CertificateFault::CertificateMalformed { subject: SIGNER, position: 1 };
+    let end = EndEntityCert::try_from(der).map_err(malformed)?;
+    PublicKey::from_spki(&end.subject_public_key_info())
+        .map_err(|fault| CertificateFault::CertificateKey { fault })
+}
+
 /// The links that a chain annotation gives: all but its last certificate, which is taken to be the root.
 pub(super) fn links(chain: Option<&str>) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
     let Some(chain) = chain else { return Ok(Vec::new()) };

@@ -4,10 +4,12 @@
 //! Nothing here reads a file or a socket: keys, certificates and trusted roots come in as bytes, and so does the time.
 
 mod annotation;
+mod artifact;
 mod attachment;
 mod bundle;
 mod certificate;
 mod claims;
+mod draft;
 mod evidence;
 mod fault;
 mod log_entry;
@@ -20,11 +22,13 @@ mod signer;
 mod trust_file;
 mod trusted_root;
 
+pub use artifact::{ArtifactFault, BundleArtifact};
 pub use attachment::{
     ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, NewAttachment, attachment_tag,
 };
 pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub use certificate::CertificateFault;
+pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};
 pub use fault::{SigstoreFault, SigstoreKeyFault};
 pub use log_entry::LogEntryFault;
 pub use private_key::{SigstoreKey, SigstoreKeyError};
@@ -32,7 +36,7 @@ pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{SigstoreSignError, SigstoreSigner};
 pub use trust_file::{
-    BundleReader, Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT,
-    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustRefusal, TrustVerdict,
+    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDenial,
+    TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
 };
 pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

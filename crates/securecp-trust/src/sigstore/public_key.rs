@@ -116,6 +116,12 @@ impl PublicKey {
         Self::from_spki(&key.map_err(|_| PublicKeyFault::Malformed)?)
     }
 
+    /// The length of the modulus, for RSA.
+    pub(crate) fn rsa_bits(&self) -> Option<i32> {
+        let key = Rsa::public_key_from_der(&self.spki).ok().filter(|_| self.kind == Kind::Rsa)?;
+        Some(key.n().num_bits())
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

@@ -23,6 +23,7 @@ pub(super) struct TrustedRoot {
     verifier: Verifier,
     authorities: Vec<Authority>,
     log_ids: Vec<Vec<u8>>,
+    certificate_logs: bool,
 }
 
 /// Why bytes are not a trusted root.
@@ -78,6 +79,7 @@ impl TrustedRoot {
         Ok(Self {
             authorities: authorities.collect::<Result<_, _>>()?,
             log_ids: material.tlogs.iter().map(|l| l.log_id.key_id.as_bytes().to_vec()).collect(),
+            certificate_logs: !material.ctlogs.is_empty(),
             verifier: Verifier::new(&material).map_err(invalid)?,
         })
     }
@@ -90,6 +92,11 @@ impl TrustedRoot {
     /// What verifies bundles.
     pub(super) fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Whether there is any log of certificates.
+    pub(super) fn has_certificate_logs(&self) -> bool {
+        self.certificate_logs
     }
 
     /// Whether there is a log with this identifier.

@@ -283,8 +283,7 @@ fn ours(world: &World, case: &Case, folder: &Path) -> Outcome {
         None => ImageIdentity::path(Transport::Dir, folder.join("image").to_str().unwrap()),
     };
     let signatures = Ok(case.signatures.clone());
-    let survey =
-        Survey { identity, subject: Subject { manifest: world.manifest.clone(), signatures } };
+    let survey = Survey { identity, subject: Subject::new(world.manifest.clone(), signatures) };
     let no_files = |_: &str| Err(std::io::Error::other("no key files in these policies"));
     let verdict = policy.judge(&survey, &Gate::new(&no_files).at(world.now));
     if verdict.accepted { Outcome::Accepted } else { Outcome::Refused }

@@ -10,7 +10,8 @@ mod bundles;
 mod certificates;
 #[path = "../trust/changes.rs"]
 mod changes;
-mod confirm;
+mod drafts;
+mod gate;
 mod hostile;
 mod keys;
 mod lab;

@@ -106,14 +106,14 @@ pub(crate) fn judge_as(
     signatures: Vec<Signature>,
 ) -> Verdict {
     let identity = ImageIdentity::docker(&name.parse().unwrap());
-    let subject = Subject { manifest, signatures: Ok(signatures) };
+    let subject = Subject::new(manifest, Ok(signatures));
     policy.judge(&Survey { identity, subject }, &Gate::new(&read).at(then()))
 }
 
 /// The verdict on a folder of the vectors under a policy of the vectors, as a `dir:` image.
 pub(crate) fn judge_folder(policy: &str, signatures: Vec<Signature>) -> Verdict {
     let identity = ImageIdentity::path(Transport::Dir, "/somewhere");
-    let subject = Subject { manifest: manifest(), signatures: Ok(signatures) };
+    let subject = Subject::new(manifest(), Ok(signatures));
     let policy = Policy::parse(policy.as_bytes()).unwrap();
     policy.judge(&Survey { identity, subject }, &Gate::new(&read).at(then()))
 }

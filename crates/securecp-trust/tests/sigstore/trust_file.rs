@@ -607,6 +607,6 @@ fn verdicts_are_data() {
     assert!(json["found"][0]["fault"]["message"].as_str().unwrap().starts_with("bundle format"));
     assert_eq!(json["found"][1]["signers"][0], "a");
     let text = verdict.to_string();
-    assert!(text.contains("accepted by the trust file (default)\n  bundle 1: bundle format not"));
+    assert!(text.contains("accepted (default)\n    bundle 1: bundle format not"));
     assert!(text.contains(&format!("bundle 2: by {EMAIL} (issuer {ISSUER}), as a\n")), "{text}");
 }

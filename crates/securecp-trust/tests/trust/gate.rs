@@ -102,7 +102,7 @@ fn require_signed_wants_a_requirement_that_verifies() {
 fn a_failed_fetch_is_never_no_signatures() {
     let failed = || {
         let signatures = Err(FetchFailure("403 Forbidden\u{1b}[31m".into()));
-        docker("r.test/a:1", vec![Subject { manifest: image("a"), signatures }])
+        docker("r.test/a:1", vec![Subject::new(image("a"), signatures)])
     };
     for requirement in [SIGNED, SIGSTORE] {
         let text = refusal(&policy(&[requirement]), failed(), gate());
@@ -126,7 +126,7 @@ fn cve_2022_24778_every_instance_is_judged() {
     let two = || {
         let subjects = vec![
             subject(image("a"), Vec::new()),
-            Subject { manifest: image("b"), signatures: Err(FetchFailure("gone".into())) },
+            Subject::new(image("b"), Err(FetchFailure("gone".into()))),
         ];
         docker("r.test/a:1", subjects)
     };

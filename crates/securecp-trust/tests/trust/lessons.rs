@@ -90,7 +90,7 @@ fn cve_2026_23992_zero_requirements_and_zero_keys_accept_nothing() {
 /// GHSA-w6c6-c85g-mmv6, and cosign's silent change to the weaker format: an error counted as "nothing there".
 #[test]
 fn ghsa_w6c6_c85g_mmv6_errors_are_refusals() {
-    let failed = Subject { manifest: manifest(), signatures: Err(FetchFailure("timeout".into())) };
+    let failed = Subject::new(manifest(), Err(FetchFailure("timeout".into())));
     let text = refused(&signed_by("k", ""), docker(NAME, vec![failed]));
     assert!(text.contains("could not be fetched: timeout"), "{text}");
 }

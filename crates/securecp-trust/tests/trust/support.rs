@@ -55,7 +55,7 @@ pub(crate) fn index(of: &[&RawManifest]) -> RawManifest {
 }
 
 pub(crate) fn subject(manifest: RawManifest, signatures: Vec<Signature>) -> Subject {
-    Subject { manifest, signatures: Ok(signatures) }
+    Subject::new(manifest, Ok(signatures))
 }
 
 pub(crate) fn docker(reference: &str, subjects: Vec<Subject>) -> Survey {

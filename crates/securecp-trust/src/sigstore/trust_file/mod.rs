@@ -4,7 +4,7 @@
 //! defines, and a rule that nobody or anybody could meet are errors, and nothing runs under such a file. `docs/sigstore.md`
 //! explains the language.
 
-mod confirm;
+mod all;
 mod judge;
 mod rule;
 mod signer;
@@ -17,9 +17,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
-pub use confirm::{BundleReader, TrustRefusal};
 pub use judge::Evidence;
-pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustVerdict};
+pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustReport, TrustVerdict};
 
 use rule::{RawRule, Rule};
 use signer::{RawSigner, Signer};

@@ -8,6 +8,18 @@ use serde::Serialize;
 use super::shown;
 use crate::sigstore::{BundleFault, SigstoreFault};
 
+/// What a trust file says of everything that one copy would bring along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TrustReport {
+    /// Whether everything may be copied.
+    pub accepted: bool,
+    /// One verdict for each manifest that was judged by itself. An index is not, unless its signature counts, and
+    /// neither is what an accepted index vouches for.
+    pub manifests: Vec<TrustVerdict>,
+}
+
 /// The outcome for one manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,10 +166,40 @@ pub enum TrustFault {
     Signature(#[from] SigstoreFault),
 }
 
+impl TrustReport {
+    /// Says in one line why not everything may be copied.
+    pub(crate) fn refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // From the end: an index that need not be accepted stands before its images.
+        let refused = self.manifests.iter().rev().find(|verdict| !verdict.accepted);
+        match refused.map(|verdict| (verdict, &verdict.denial)) {
+            Some((verdict, Some(denial))) => {
+                write!(f, "the trust file does not accept {}: {denial}", verdict.digest)?;
+                verdict.faults().try_for_each(|fault| write!(f, "; {fault}"))
+            }
+            _ => f.write_str("nothing was there to be judged by the trust file"),
+        }
+    }
+}
+
+impl TrustVerdict {
+    /// Why the bundles and signatures that are by none of the signers are not.
+    pub fn faults(&self) -> impl Iterator<Item = &TrustFault> {
+        self.found.iter().filter_map(|found| found.fault.as_ref())
+    }
+}
+
+impl Display for TrustReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.accepted { "accepted" } else { "refused" };
+        writeln!(f, "trust file: {word}")?;
+        self.manifests.iter().try_for_each(|verdict| verdict.fmt(f))
+    }
+}
+
 impl Display for TrustVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.accepted { "accepted" } else { "refused" };
-        write!(f, "{}: {word} by the trust file ({})", self.digest, shown(&self.scope))?;
+        write!(f, "  {}: {word} ({})", self.digest, shown(&self.scope))?;
         match &self.denial {
             Some(denial) => writeln!(f, ": {denial}")?,
             None => writeln!(f)?,
@@ -172,7 +214,7 @@ impl Display for FoundVerdict {
             Found::Bundle => "bundle",
             Found::Attachment => "signature",
         };
-        write!(f, "  {kind} {}: ", self.position)?;
+        write!(f, "    {kind} {}: ", self.position)?;
         match &self.fault {
             Some(fault) => writeln!(f, "{fault}"),
             None => {
