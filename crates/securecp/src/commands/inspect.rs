@@ -4,7 +4,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Digest, Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag,
+    Digest, Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag, Transport,
 };
 use securecp_registry::RegistryError;
 use securecp_transport::{Source, TransportError};
@@ -115,7 +115,9 @@ impl Look<'_, '_> {
         config: ImageConfig,
     ) -> Result<Vec<u8>, Failure> {
         let repository = self.source.identity().reference.as_ref().map(Reference::repository);
-        let tags = repository.map_or_else(|| Ok(Vec::new()), |repository| self.tags(repository))?;
+        // An engine's images have a repository's name too, but what is in that repository is not asked of its registry.
+        let listed = repository.filter(|_| self.request.image.name.transport == Transport::Docker);
+        let tags = listed.map_or_else(|| Ok(Vec::new()), |repository| self.tags(repository))?;
         let digest = match self.request.algorithm {
             Some(algorithm) => Digest::of(algorithm, root.bytes()),
             None => root.digest().clone(),
