@@ -7,7 +7,7 @@ use securecp_oci::Escaped;
 
 use super::warning;
 
-const ONE: &str = "{prefix:24} [{bar:30}] {bytes:>10} / {total_bytes:10}";
+const ONE: &str = "{prefix:24} [{bar:30}] {bytes:>10} / {total_bytes:10} {bytes_per_sec}";
 const WHOLE: &str =
     "{prefix:24} [{bar:30}] {bytes:>10} / {total_bytes:10} {bytes_per_sec}, {eta} left";
 

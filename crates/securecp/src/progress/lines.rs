@@ -1,5 +1,7 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use indicatif::HumanBytes;
 use securecp_layer::{Event, Report, TaskId};
@@ -12,35 +14,51 @@ use super::{say, warning};
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Progress as plain lines, for logs and pipes.
-#[derive(Default)]
+///
+/// A thread of its own says how far everything is: also, and above all, when nothing moves.
+#[derive(Debug)]
 pub(super) struct Lines {
-    state: Mutex<State>,
-}
-
-struct State {
-    tally: Tally,
-    last: Instant,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { tally: Tally::default(), last: Instant::now() }
-    }
+    tally: Arc<Mutex<Tally>>,
+    /// Dropped with the lines, which ends the thread.
+    _end: Sender<()>,
 }
 
 impl Lines {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn start() -> Self {
+        Self::every(PAUSE, say)
     }
+
+    fn every(pause: Duration, say: impl Fn(&str) + Send + 'static) -> Self {
+        let tally = Arc::<Mutex<Tally>>::default();
+        let (end, ended) = mpsc::channel();
+        let told = Arc::clone(&tally);
+        let tell = move || {
+            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let summary = locked(&told).summary();
+                summary.iter().for_each(|line| say(line));
+            }
+        };
+        // Without the thread the lines for what begins and ends remain.
+        let _ = thread::Builder::new().name("progress".to_owned()).spawn(tell);
+        Self { tally, _end: end }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        locked(&self.tally)
+    }
+}
+
+fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Report for Lines {
     fn event(&self, event: &Event<'_>) {
-        let mut state = self.state();
+        let mut tally = self.tally();
         match event {
-            Event::Planned { bytes, .. } => state.tally.plan(*bytes),
+            Event::Planned { bytes, .. } => tally.plan(*bytes),
             Event::Started { task, subject, size } => {
-                state.tally.begin(*task, subject);
+                tally.begin(*task, subject);
                 let size = size.map_or_else(String::new, |size| format!(" ({})", HumanBytes(size)));
                 say(&format!("copying {}{size}", Escaped::new(subject)));
             }
@@ -48,25 +66,41 @@ impl Report for Lines {
                 say(&format!("skipping {}: {}", Escaped::new(subject), Escaped::new(why)));
             }
             Event::Retrying { task, after, why } => {
-                let subject = state.tally.again(*task);
+                let subject = tally.again(*task);
                 say(&format!(
                     "retrying {} in {after:?}: {}",
                     Escaped::new(&subject),
                     Escaped::new(why)
                 ));
             }
-            Event::Finished { task } => state.tally.end(*task),
+            Event::Finished { task } => tally.end(*task),
             Event::Warning(text) => say(&warning(text)),
             _ => {}
         }
     }
 
     fn bytes(&self, task: TaskId, count: u64) {
-        let mut state = self.state();
-        state.tally.moved(task, count);
-        if state.last.elapsed() >= PAUSE {
-            state.last = Instant::now();
-            say(&state.tally.summary());
-        }
+        self.tally().moved(task, count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_far_everything_is_even_when_nothing_moves() {
+        let (said, heard) = mpsc::channel();
+        let say = move |line: &str| said.send(line.to_owned()).unwrap_or_default();
+        let lines = Lines::every(Duration::from_millis(1), say);
+        let task = TaskId(1);
+        lines.event(&Event::Planned { tasks: 1, bytes: 2048 });
+        lines.event(&Event::Started { task, subject: "blob", size: Some(2048) });
+        lines.bytes(task, 1024);
+        let line = heard.iter().find(|line| line.starts_with("1.00 KiB of 2.00 KiB (50 %), "));
+        assert!(line.is_some_and(|line| line.ends_with(" left")));
+        drop(lines);
+        // Comes to its end only when the thread has.
+        heard.iter().for_each(drop);
     }
 }

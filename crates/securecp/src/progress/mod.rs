@@ -37,7 +37,7 @@ impl ProgressStyle {
     pub(crate) fn start(self) -> Box<dyn Report> {
         match self {
             Self::WarningsOnly => Box::new(WarningsOnly),
-            Self::Lines => Box::new(Lines::default()),
+            Self::Lines => Box::new(Lines::start()),
             Self::Bars => Box::new(Bars::default()),
             Self::Json => Box::new(Json::default()),
         }

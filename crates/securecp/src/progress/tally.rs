@@ -53,8 +53,12 @@ impl Tally {
         self.tasks.remove(&task);
     }
 
-    /// `12 MiB of 48 MiB (25 %), 4 MiB/s, 9 seconds left`
-    pub(super) fn summary(&self) -> String {
+    /// `12 MiB of 48 MiB (25 %), 4 MiB/s, 9 seconds left`, while something is under way.
+    pub(super) fn summary(&self) -> Option<String> {
+        (!self.tasks.is_empty()).then(|| self.line())
+    }
+
+    fn line(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         #[expect(
             clippy::cast_precision_loss,
@@ -90,23 +94,20 @@ mod tests {
         tally.plan(2048);
         tally.begin(TaskId(1), "blob a");
         tally.moved(TaskId(1), 1024);
-        assert!(
-            tally.summary().starts_with("1.00 KiB of 2.00 KiB (50 %), "),
-            "{}",
-            tally.summary()
-        );
+        assert!(tally.line().starts_with("1.00 KiB of 2.00 KiB (50 %), "), "{}", tally.line());
         assert_eq!(tally.again(TaskId(1)), "blob a");
-        assert!(tally.summary().starts_with("0 B of 2.00 KiB (0 %), "), "{}", tally.summary());
+        assert!(tally.line().starts_with("0 B of 2.00 KiB (0 %), "), "{}", tally.line());
         tally.moved(TaskId(1), 2048);
         tally.end(TaskId(1));
-        assert!(tally.summary().starts_with("2.00 KiB of 2.00 KiB (100 %), "));
+        assert!(tally.line().starts_with("2.00 KiB of 2.00 KiB (100 %), "));
+        assert_eq!(tally.summary(), None, "nothing is under way");
     }
 
     #[test]
     fn more_than_planned_is_no_fault() {
         let mut tally = Tally::default();
         tally.moved(TaskId(7), 5);
-        assert!(tally.summary().starts_with("5 B, "), "{}", tally.summary());
+        assert!(tally.line().starts_with("5 B, "), "{}", tally.line());
         assert_eq!(tally.again(TaskId(7)), "");
     }
 }
