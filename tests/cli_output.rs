@@ -1,6 +1,6 @@
 //! What is shown besides results: progress, help, completions, manual pages; and signatures beside a registry.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where its premise fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its premise fails")]
 
 mod cli;
 
@@ -33,6 +33,102 @@ fn progress_as_json_is_one_object_a_line() {
     place.ok("copy -q oci:image:v1 oci:out:v1 --additional-tag v2");
     let usage = place.run("copy -q --progress json dir:a dir:b");
     assert_eq!(usage.err, "securecp: error: --quiet and --progress exclude each other\n");
+}
+
+/// The text of a page of the documentation.
+fn page(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// Whether a value is of a type, or of one of several.
+fn is_of(value: &Value, kind: &Value) -> bool {
+    match kind {
+        Value::Array(kinds) => kinds.iter().any(|kind| is_of(value, kind)),
+        kind => match kind.as_str().unwrap() {
+            "integer" => value.is_u64(),
+            "string" => value.is_string(),
+            "null" => value.is_null(),
+            other => panic!("the schema has a type that this test does not know: {other}"),
+        },
+    }
+}
+
+/// What an event has that the published schema does not, or the reverse.
+fn misfit(event: &Value, schema: &Value) -> Option<String> {
+    let forms = schema["oneOf"].as_array().unwrap();
+    let of_event = |form: &&Value| form["properties"]["event"]["const"] == event["event"];
+    let Some(form) = forms.iter().find(of_event) else { return Some(format!("unknown: {event}")) };
+    let required = form["required"].as_array().unwrap();
+    if let Some(name) = required.iter().find(|name| event.get(name.as_str().unwrap()).is_none()) {
+        return Some(format!("{name} is missing: {event}"));
+    }
+    event.as_object().unwrap().iter().find_map(|(name, value)| {
+        let property = &form["properties"][name];
+        let fits = property.get("const").is_some_and(|only| only == value)
+            || property.get("type").is_some_and(|kind| is_of(value, kind));
+        (!fits).then(|| format!("{name} is not as in the schema: {event}"))
+    })
+}
+
+#[test]
+fn events_are_as_the_published_schema_says() {
+    let text = page("progress.md");
+    let (_, schema) = text.split_once("```json\n").unwrap();
+    let schema: Value = serde_json::from_str(schema.split("```").next().unwrap()).unwrap();
+    let place = Place::new();
+    image::two_platforms(&place.path("image"));
+    let mut kinds = std::collections::BTreeSet::new();
+    for line in ["", "--all", "--all"] {
+        let run = place.ok(&format!(
+            "copy --progress json {line} --override-arch amd64 oci:image:v1 oci:out:v1"
+        ));
+        for event in run.err.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            assert_eq!(misfit(&event, &schema), None);
+            kinds.insert(event["event"].as_str().unwrap().to_owned());
+        }
+    }
+    for kind in ["planned", "started", "finished", "skipped"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
+    for bad in [
+        serde_json::json!({"event": "fly"}),
+        serde_json::json!({"event": "finished", "task": 1}),
+        serde_json::json!({"event": "finished", "task": 1, "bytes": "1"}),
+        serde_json::json!({"event": "finished", "task": 1, "bytes": 1, "more": 1}),
+    ] {
+        assert!(misfit(&bad, &schema).is_some(), "{bad}");
+    }
+}
+
+/// The members that docs/formats.md lists under a heading.
+fn documented(heading: &str) -> Vec<String> {
+    let text = page("formats.md");
+    let (_, rest) = text.split_once(&format!("### {heading}\n")).unwrap();
+    let table = rest.split("\n### ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let mut names: Vec<String> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split(','))
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn results_have_the_members_that_the_documentation_lists() {
+    let place = Place::new();
+    image::two_platforms(&place.path("image"));
+    for (heading, line) in [
+        ("`copy --dry-run --json`", "copy --all --dry-run --json oci:image:v1 oci:out:v1"),
+        ("`copy --json`", "copy --all --json -q oci:image:v1 oci:out:v1"),
+        ("`verify --json`", "verify --all --json oci:image:v1"),
+    ] {
+        let result: Value = serde_json::from_str(&place.ok(line).out).unwrap();
+        let mut names: Vec<String> = result.as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        assert_eq!(names, documented(heading), "{heading}");
+    }
 }
 
 #[test]

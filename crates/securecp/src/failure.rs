@@ -167,6 +167,19 @@ mod tests {
     }
 
     #[test]
+    fn the_table_in_the_documentation_is_true() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/exit-codes.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let rows = text.lines().filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            Some((cells.get(1)?.parse::<u8>().ok()?, cells.get(3)?.parse::<u8>().ok()?))
+        });
+        let exits = [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Refused, Exit::Usage];
+        let numbers = exits.map(|exit| (exit.number(), Dialect::SKOPEO.number(exit)));
+        assert_eq!(rows.collect::<Vec<_>>(), numbers);
+    }
+
+    #[test]
     fn a_missing_image_is_told_from_other_failures() {
         let missing =
             TransportError::NotFound { subject: "v1".to_owned(), place: "oci:x".to_owned() };
