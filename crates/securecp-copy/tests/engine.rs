@@ -259,6 +259,7 @@ impl Destination for Shelf {
             indexes: self.indexes,
             simple_signatures: self.holds_signatures,
             sigstore_signatures: false,
+            evidence: false,
             keeps_urls: true,
             parallel: true,
             private_staging: true,

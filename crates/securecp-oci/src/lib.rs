@@ -37,6 +37,7 @@ mod reference;
 mod schema1;
 mod signature;
 mod text;
+mod union;
 
 pub use beside::{Attached, is_evidence_name, referrers_tag};
 pub use convert::{
@@ -55,3 +56,4 @@ pub use reference::{Reference, ReferenceError, Repository, Tag};
 pub use schema1::{Schema1, Schema1Error};
 pub use signature::{SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, SignatureError};
 pub use text::Escaped;
+pub use union::{Joining, Union};

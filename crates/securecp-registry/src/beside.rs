@@ -65,7 +65,7 @@ impl Beside {
         }
         // Some registries answer with an empty list because they keep none; the tag then knows.
         let found = match self.may_have(&referrers_tag(subject), scope)? {
-            true => listing.by_tag(scope)?.map(|tagged| tagged.manifests).unwrap_or_default(),
+            true => listing.by_tag(scope)?.unwrap_or_default(),
             false => Vec::new(),
         };
         Ok(Referrers { manifests: distinct(found, subject), by_api: false })

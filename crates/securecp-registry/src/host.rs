@@ -7,6 +7,7 @@ use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
+use crate::waiting::Waiting;
 use crate::warning::Warnings;
 use crate::{Access, Operation, Problem, RegistryError, RetryPolicy};
 
@@ -21,6 +22,7 @@ pub(crate) struct Host {
     base: Flights<(), Url>,
     profile: Profile,
     turns: Flights<String, ()>,
+    waiting: Waiting,
     warnings: Warnings,
 }
 
@@ -50,6 +52,7 @@ impl Host {
             base: Flights::default(),
             profile: Profile::of(name),
             turns: Flights::default(),
+            waiting: Waiting::default(),
             warnings: Warnings::default(),
         }
     }
@@ -66,6 +69,11 @@ impl Host {
     /// Work of which only one of a kind may run at a time.
     pub(crate) fn turns(&self) -> &Flights<String, ()> {
         &self.turns
+    }
+
+    /// Entries that wait for such a turn.
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {

@@ -19,6 +19,7 @@
 //! ```
 
 mod access;
+mod attached;
 mod auth;
 mod beside;
 mod certs;
@@ -37,8 +38,10 @@ mod reply;
 mod retry;
 mod retry_after;
 mod secret;
+mod shared_tag;
 mod tls_details;
 mod upload;
+mod waiting;
 mod warning;
 
 pub use access::{Access, Login, Registries};

@@ -1,26 +1,20 @@
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use securecp_layer::Scope;
-use securecp_net::{Method, Request, Response, Url, header};
+use securecp_net::{Request, Response, Url, header};
 use securecp_oci::{
-    Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Tag,
-    referrers_tag,
+    Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, referrers_tag,
 };
 use serde_json::{Value, json};
 
 use crate::auth::Grants;
-use crate::{Class, Client, ManifestName, Operation, Problem, RegistryError, link};
+use crate::shared_tag::SharedTag;
+use crate::{Client, ManifestName, Operation, Problem, RegistryError, link};
 
 /// Most referrers of one subject, and most pages of them.
 const COUNT: usize = 10_000;
 const PAGES: usize = 1_000;
-
-/// Attempts to add to a fallback tag that others write to as well.
-const ATTEMPTS: u32 = 16;
-
-/// The least time after which it is looked again whether somebody who had read before us has written after us.
-const SETTLED: Duration = Duration::from_millis(150);
 
 impl Client {
     /// The manifests whose subject is `subject`, of one artifact type if that is given. An empty list is a definite
@@ -38,7 +32,7 @@ impl Client {
         let mut found = listing.by_api(artifact_type, scope)?.unwrap_or_default();
         if found.is_empty() {
             // Some registries answer with an empty list because they keep none; the tag then knows.
-            found = listing.by_tag(scope)?.map(|tagged| tagged.manifests).unwrap_or_default();
+            found = listing.by_tag(scope)?.unwrap_or_default();
         }
         // Not every server filters, and one that does not need not say so.
         let wanted = |referrer: &Descriptor| {
@@ -66,12 +60,7 @@ impl Client {
         if known.iter().any(|entry| entry.digest == *manifest.digest()) {
             return Ok(());
         }
-        // One after the other within this process; others are dealt with by looking again.
-        let key = format!("{}@{}", self.path(), subject.digest);
-        let one_by_one = |(): &()| false;
-        self.host
-            .turns()
-            .take(&key, scope, one_by_one, || listing.add(&manifest.as_referrer(), scope))
+        listing.add(manifest.as_referrer(), scope)
     }
 }
 
@@ -86,20 +75,6 @@ pub(crate) struct Listing<'a> {
 struct ListPage {
     manifests: Vec<Descriptor>,
     next: Option<Url>,
-}
-
-/// What the fallback tag stands for now.
-pub(crate) struct Tagged {
-    index: RawManifest,
-    pub(crate) manifests: Vec<Descriptor>,
-    etag: Option<String>,
-}
-
-/// What came of one attempt to add an entry.
-enum Added {
-    Yes,
-    /// Somebody else wrote at the same time.
-    Overtaken,
 }
 
 impl<'a> Listing<'a> {
@@ -180,119 +155,56 @@ impl<'a> Listing<'a> {
     }
 
     /// The list behind the fallback tag; `None` if there definitely is no such tag.
-    pub(crate) fn by_tag(&self, scope: &Scope) -> Result<Option<Tagged>, RegistryError> {
-        let tag = self.tag();
-        let found = match self.client.tagged_manifest(ManifestName::Tag(&tag), scope) {
-            Ok(found) => found,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let (index, etag) = found;
-        // A registry that reads such a tag as the digest gives the subject itself (seen with GitLab).
-        if index.digest() == self.subject || self.subject.matches(index.bytes()) {
+    pub(crate) fn by_tag(&self, scope: &Scope) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        let standing = self.shared().now(scope)?;
+        standing.map(|standing| self.manifests(&standing.manifest)).transpose()
+    }
+
+    /// Adds an entry to the list behind the fallback tag, with whatever else of this process waits to be added there.
+    fn add(&self, entry: Descriptor, scope: &Scope) -> Result<(), RegistryError> {
+        let shared = self.shared();
+        let list = format!("{}:{}", self.client.path(), shared.tag);
+        let waiting = self.client.host.waiting();
+        let _waits = waiting.enter(&list, entry);
+        shared.add(&mut |there| self.with_entries(there, waiting.of(&list)), scope)
+    }
+
+    fn shared(&self) -> SharedTag<'a> {
+        SharedTag {
+            client: self.client,
+            subject: self.subject,
+            tag: referrers_tag(self.subject),
+            operation: self.operation.clone(),
+        }
+    }
+
+    /// The index with the entries behind the others; what else is in it stays. `None` if all are in it.
+    fn with_entries(
+        &self,
+        there: Option<&RawManifest>,
+        mut entries: Vec<Descriptor>,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let failed = |error| self.client.error(&self.operation, Problem::Manifest(error));
+        let known = there.map(|index| self.manifests(index)).transpose()?.unwrap_or_default();
+        let mut listed: HashSet<Digest> = known.into_iter().map(|entry| entry.digest).collect();
+        entries.retain(|entry| listed.insert(entry.digest.clone()));
+        if entries.is_empty() {
             return Ok(None);
         }
-        let manifests = self.manifests(&index)?;
-        Ok(Some(Tagged { index, manifests, etag }))
-    }
-
-    /// Adds an entry to the list behind the fallback tag, whoever else writes there.
-    fn add(&self, entry: &Descriptor, scope: &Scope) -> Result<(), RegistryError> {
-        for _ in 0..ATTEMPTS {
-            if let Added::Yes = self.try_add(entry, scope)? {
-                return Ok(());
-            }
-        }
-        Err(self.error(&format!("somebody else keeps changing the fallback tag {}", self.tag())))
-    }
-
-    /// Without a registry that compares, a writer who had read before us may still write after us and take our entry
-    /// away. Everybody needs about as long between reading and writing, so after twice that time it is known.
-    fn try_add(&self, entry: &Descriptor, scope: &Scope) -> Result<Added, RegistryError> {
-        let start = Instant::now();
-        let before = self.by_tag(scope)?;
-        if before.as_ref().is_some_and(|tagged| lists(tagged, entry)) {
-            return Ok(Added::Yes);
-        }
-        let index = self.with_entry(before.as_ref(), entry)?;
-        let etag = before.as_ref().and_then(|tagged| tagged.etag.as_deref());
-        if let Err(error) = self.write(&index, etag, scope) {
-            return self.explain(error, before.as_ref(), scope);
-        }
-        let settle = (start.elapsed() * 2).max(SETTLED);
-        let stopped = |why| self.client.error(&self.operation, why);
-        scope.sleep(settle).map_err(stopped)?;
-        match self.by_tag(scope)? {
-            Some(after) if lists(&after, entry) => Ok(Added::Yes),
-            _ => Ok(Added::Overtaken),
-        }
-    }
-
-    /// A conflict means that somebody was faster, or that the tag cannot be changed at all.
-    fn explain(
-        &self,
-        error: RegistryError,
-        before: Option<&Tagged>,
-        scope: &Scope,
-    ) -> Result<Added, RegistryError> {
-        if error.class() != Class::Conflict {
-            return Err(error);
-        }
-        let now = self.by_tag(scope)?;
-        let digest = |tagged: Option<&Tagged>| tagged.map(|tagged| tagged.index.digest().clone());
-        if digest(now.as_ref()) != digest(before) {
-            return Ok(Added::Overtaken);
-        }
-        let problem = format!("the fallback tag {} is immutable: {error}", self.tag());
-        Err(self.client.error(&self.operation, Problem::Immutable(problem)))
-    }
-
-    fn write(
-        &self,
-        index: &RawManifest,
-        etag: Option<&str>,
-        scope: &Scope,
-    ) -> Result<(), RegistryError> {
-        let tag = self.tag();
-        let operation = Operation::WriteReferrer(self.subject.to_string());
-        self.client.host.retrying(scope, || {
-            let url = self.client.url(&format!("manifests/{tag}"), scope)?;
-            let request = Request::new(Method::PUT, url)
-                .body(index.bytes().clone())
-                .header(header::CONTENT_TYPE, index.media_type().as_str());
-            let request = match etag {
-                Some(etag) => request.and_then(|r| r.header(header::IF_MATCH, etag)),
-                None => request,
-            };
-            let call = self.client.call(&operation, Grants::push(self.client.path()), request)?;
-            self.client.host.expect(&call, &[201], scope).map(drop)
-        })
-    }
-
-    /// The index with the entry behind the others; what else is in it stays.
-    fn with_entry(
-        &self,
-        before: Option<&Tagged>,
-        entry: &Descriptor,
-    ) -> Result<RawManifest, RegistryError> {
-        let failed = |error| self.client.error(&self.operation, Problem::Manifest(error));
-        let Some(tagged) = before else {
-            let text = json!({
-                "schemaVersion": 2,
-                "mediaType": MediaType::OCI_INDEX.as_str(),
-                "manifests": [Value::from(entry)],
-            });
-            let bytes = Bytes::from(text.to_string());
-            return RawManifest::read(bytes, Declared::default()).map_err(failed);
+        let empty = || {
+            let media_type = MediaType::OCI_INDEX.to_string();
+            let text = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []});
+            RawManifest::read(Bytes::from(text.to_string()), Declared::default())
         };
-        let mut document = Document::of(&tagged.index).map_err(failed)?;
-        let mut entries = match document.value("manifests") {
-            Some(Value::Array(entries)) => entries.clone(),
+        let index = there.cloned().map_or_else(empty, Ok).map_err(failed)?;
+        let mut document = Document::of(&index).map_err(failed)?;
+        let mut all = match document.value("manifests") {
+            Some(Value::Array(all)) => all.clone(),
             _ => Vec::new(),
         };
-        entries.push(Value::from(entry));
-        document.set("manifests", entries.into());
-        document.seal(tagged.index.media_type()).map_err(failed)
+        all.extend(entries.iter().map(Value::from));
+        document.set("manifests", all.into());
+        document.seal(index.media_type()).map(Some).map_err(failed)
     }
 
     fn manifests(&self, index: &RawManifest) -> Result<Vec<Descriptor>, RegistryError> {
@@ -302,16 +214,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// The tag that stands for the list at registries without the API.
-    fn tag(&self) -> Tag {
-        referrers_tag(self.subject)
-    }
-
     fn error(&self, problem: &str) -> RegistryError {
         self.client.error(&self.operation, Problem::Protocol(problem.to_owned()))
     }
-}
-
-fn lists(tagged: &Tagged, entry: &Descriptor) -> bool {
-    tagged.manifests.iter().any(|known| known.digest == entry.digest)
 }

@@ -1,7 +1,11 @@
 //! Behaviours of registries in the field, as rules of a [`Proxy`] in front of the embedded registry.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use crate::error::Result;
-use crate::http::Request;
+use crate::http::{Request, Response};
 use crate::proxy::{Call, Fault, Handler, Proxy, Reply, Rule};
 
 /// What becomes of `GET /v2/NAME/referrers/DIGEST`.
@@ -138,20 +142,66 @@ pub fn refuse_mounts(proxy: &Proxy, behaviour: Mounts) -> Result<()> {
     Ok(())
 }
 
+/// Hides what is written for a while, as registries do that answer from several machines: a tag stands for what it stood
+/// for before, a manifest that was not there is not found, and new referrers are not listed.
+///
+/// # Errors
+/// None in practice: the patterns are fixed.
+pub fn lagging(proxy: &Proxy, lag: Duration) -> Result<()> {
+    let written: Arc<Mutex<HashMap<String, (Instant, Response)>>> = Arc::default();
+    let (before, now, unlisted) = (written.clone(), written.clone(), written);
+    let note = Handler::new(move |call| {
+        let old = ask(call, "GET", &call.path)?;
+        let fresh = |(at, _): &(Instant, Response)| at.elapsed() < lag;
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        // Within the lag the oldest state is what everybody sees.
+        if !before.get(&call.path).is_some_and(fresh) {
+            before.insert(call.path.clone(), (Instant::now(), old));
+        }
+        None
+    });
+    proxy.add(Rule::new("PUT", "/manifests/")?.with(Fault::Handle(note)));
+    let hide = Handler::new(move |call| {
+        let now = now.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, old) = now.get(&call.path).filter(|(at, _)| at.elapsed() < lag)?;
+        Some(passed(old.clone()))
+    });
+    proxy.add(Rule::new("GET", "/manifests/")?.with(Fault::Handle(hide.clone())));
+    proxy.add(Rule::new("HEAD", "/manifests/")?.with(Fault::Handle(hide)));
+    let shorten = Handler::new(move |call| {
+        let mut list = ask(call, "GET", &call.target())?;
+        let mut index: serde_json::Value = serde_json::from_slice(&list.body).ok()?;
+        let hidden = unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+        let hidden: Vec<&String> =
+            hidden.iter().filter(|(_, (at, _))| at.elapsed() < lag).map(|(path, _)| path).collect();
+        index.get_mut("manifests")?.as_array_mut()?.retain(|entry| {
+            let digest = entry["digest"].as_str().unwrap_or_default();
+            !hidden.iter().any(|path| path.ends_with(digest))
+        });
+        list.body = index.to_string().into_bytes();
+        list.headers.retain(|(name, _)| name != "content-length");
+        Some(passed(list))
+    });
+    proxy.add(Rule::new("GET", "/referrers/")?.with(Fault::Handle(shorten)));
+    Ok(())
+}
+
+fn ask(call: &Call, method: &str, target: &str) -> Option<Response> {
+    let accept = call.header("accept").unwrap_or("*/*");
+    Request::new(method, target).header("Accept", accept).send(call.upstream).ok()
+}
+
 /// A reference of the form `sha256-HEX` that is no tag is read as a digest.
 fn echo(call: &Call) -> Option<Reply> {
-    let ask = |path: &str| {
-        let accept = call.header("accept").unwrap_or("*/*");
-        Request::new(&call.method, path).header("Accept", accept).send(call.upstream).ok()
-    };
-    if ask(&call.path)?.status != 404 {
+    if ask(call, &call.method, &call.path)?.status != 404 {
         return None;
     }
-    ask(&call.path.replacen("/manifests/sha256-", "/manifests/sha256:", 1)).map(passed)
+    let path = call.path.replacen("/manifests/sha256-", "/manifests/sha256:", 1);
+    ask(call, &call.method, &path).map(passed)
 }
 
 /// An answer of the registry as one of the proxy's own.
-fn passed(response: crate::http::Response) -> Reply {
+fn passed(response: Response) -> Reply {
     let dropped = ["connection", "transfer-encoding", "date"];
     let mut reply = Reply::new(response.status).body(response.body);
     for (name, value) in response.headers {

@@ -3,8 +3,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use securecp_layer::Scope;
-use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Signature, Tag};
-use securecp_transport::{Accepts, BlobPut, Destination, Place, TransportError, Writing};
+use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Reference, Signature, Tag};
+use securecp_transport::{Accepts, BlobPut, Destination, Piece, Place, TransportError, Writing};
 
 /// One effect on a destination, or the attempt at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,9 @@ pub enum Effect {
     Manifest(Digest, Place),
     /// Signatures of a manifest were put, so many.
     Signatures(Digest, usize),
-    /// A manifest was read back.
+    /// A piece of evidence was put.
+    Evidence(Digest),
+    /// A manifest, or a piece of evidence, was read back.
     ReadBack(Digest),
     /// The names moved, with so many tags beside the user's.
     Commit(Digest, usize),
@@ -115,6 +117,24 @@ impl Destination for WatchedDestination {
         self.destination.current(tag, scope)
     }
 
+    fn has_referrers(
+        &self,
+        subject: &Digest,
+        wanted: &[Descriptor],
+        scope: &Scope,
+    ) -> Result<Vec<bool>, TransportError> {
+        self.destination.has_referrers(subject, wanted, scope)
+    }
+
+    fn has_attached(
+        &self,
+        subject: (&Digest, Attached),
+        manifest: &RawManifest,
+        scope: &Scope,
+    ) -> Result<bool, TransportError> {
+        self.destination.has_attached(subject, manifest, scope)
+    }
+
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         self.notes.note(Effect::Begin)?;
         let writing = Some(self.destination.begin(scope)?);
@@ -163,6 +183,22 @@ impl Writing for Watched<'_> {
     ) -> Result<(), TransportError> {
         self.notes.note(Effect::Signatures(manifest.digest().clone(), signatures.len()))?;
         self.writing()?.put_signatures(manifest, place, signatures, scope)
+    }
+
+    fn put_evidence(&self, piece: &Piece<'_>, scope: &Scope) -> Result<(), TransportError> {
+        self.notes.note(Effect::Evidence(piece.manifest().digest().clone()))?;
+        self.writing()?.put_evidence(piece, scope)
+    }
+
+    fn read_back_evidence(
+        &self,
+        pieces: &[Piece<'_>],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        for piece in pieces {
+            self.notes.note(Effect::ReadBack(piece.manifest().digest().clone()))?;
+        }
+        self.writing()?.read_back_evidence(pieces, scope)
     }
 
     fn read_back(

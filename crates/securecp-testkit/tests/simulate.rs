@@ -5,7 +5,7 @@ use securecp_oci::MediaType;
 use securecp_testkit::http::{Request, Response};
 use securecp_testkit::proxy::Proxy;
 use securecp_testkit::simulate::{
-    Mounts, Referrers, referrers, refuse_head, refuse_manifests, refuse_mounts, web_page,
+    Mounts, Referrers, lagging, referrers, refuse_head, refuse_manifests, refuse_mounts, web_page,
 };
 use securecp_testkit::{Blob, Fixture, Registry};
 
@@ -129,4 +129,29 @@ fn mounts_fail_in_each_way() {
         }
         assert_eq!(mount(String::new()).status, 202);
     }
+}
+
+#[test]
+fn what_is_written_is_seen_a_while_later() {
+    let bench = Bench::new();
+    let lag = std::time::Duration::from_millis(400);
+    lagging(&bench.proxy, lag).unwrap();
+    let other = Fixture::artifact(
+        "application/y",
+        Blob::new(MediaType::new("text/plain"), "other"),
+        Some(&bench.image.root),
+    );
+    other.push(bench.proxy.address(), "a", None).unwrap();
+    let target = format!("/v2/a/manifests/{}", other.digest());
+    let listed = |bench: &Bench| bench.referrers().text().contains(other.digest().hex());
+    assert_eq!(bench.ask("GET", &target).status, 404);
+    assert_eq!(bench.ask("HEAD", &target).status, 404);
+    assert!(!listed(&bench) && bench.referrers().text().contains(bench.artifact.digest().hex()));
+    let moved = bench.ask("GET", "/v2/a/manifests/v1").body;
+    other.push(bench.proxy.address(), "a", Some("v1")).unwrap();
+    assert_eq!(bench.ask("GET", "/v2/a/manifests/v1").body, moved);
+    std::thread::sleep(lag);
+    assert_eq!(bench.ask("GET", &target).status, 200);
+    assert!(listed(&bench));
+    assert_eq!(bench.ask("GET", "/v2/a/manifests/v1").body, other.root.bytes);
 }

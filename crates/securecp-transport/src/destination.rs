@@ -1,9 +1,9 @@
 use securecp_layer::{Layer, LayerError, Scope};
 use securecp_oci::{
-    Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
+    Attached, Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
 };
 
-use crate::TransportError;
+use crate::{Piece, TransportError};
 
 /// Where a manifest stands in the image that is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,8 @@ pub struct Accepts {
     pub simple_signatures: bool,
     /// Whether it can hold sigstore signatures.
     pub sigstore_signatures: bool,
+    /// Whether it can hold evidence: referrers, and what cosign attaches.
+    pub evidence: bool,
     /// Whether layers that are to be had from elsewhere (`urls`) may stay there.
     pub keeps_urls: bool,
     /// Whether blobs may be put from several threads at once.
@@ -96,6 +98,32 @@ pub trait Destination: Send + Sync {
     /// It cannot be told; this is never reported as absent.
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError>;
 
+    /// Which of the manifests `wanted` are there and found among the referrers of `subject`.
+    ///
+    /// # Errors
+    /// It cannot be told; this is never reported as absent.
+    fn has_referrers(
+        &self,
+        _subject: &Digest,
+        wanted: &[Descriptor],
+        _scope: &Scope,
+    ) -> Result<Vec<bool>, TransportError> {
+        Ok(vec![false; wanted.len()])
+    }
+
+    /// Whether everything that `manifest` holds is attached to `subject` in that role.
+    ///
+    /// # Errors
+    /// It cannot be told, or something else is attached to which nothing can be added; this is never reported as absent.
+    fn has_attached(
+        &self,
+        _subject: (&Digest, Attached),
+        _manifest: &RawManifest,
+        _scope: &Scope,
+    ) -> Result<bool, TransportError> {
+        Ok(false)
+    }
+
     /// Begins to write: the first effect.
     ///
     /// # Errors
@@ -133,6 +161,27 @@ pub trait Writing: Send + Sync {
         signatures: &[Signature],
         scope: &Scope,
     ) -> Result<(), TransportError>;
+
+    /// Stores one piece of evidence, whose blobs were put, without losing what others stored.
+    ///
+    /// # Errors
+    /// It cannot be held there.
+    fn put_evidence(&self, piece: &Piece<'_>, _scope: &Scope) -> Result<(), TransportError> {
+        Err(piece.unsupported())
+    }
+
+    /// Looks whether pieces of evidence that were put are really there, byte for byte, with their blobs, and found where
+    /// readers look for them.
+    ///
+    /// # Errors
+    /// One of them is not, or it cannot be told.
+    fn read_back_evidence(
+        &self,
+        pieces: &[Piece<'_>],
+        _scope: &Scope,
+    ) -> Result<(), TransportError> {
+        pieces.first().map_or(Ok(()), |piece| Err(piece.unsupported()))
+    }
 
     /// Looks whether a manifest that was put, or was there before, is really there, byte for byte under its digest.
     ///

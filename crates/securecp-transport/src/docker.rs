@@ -2,6 +2,7 @@
 
 mod attachments;
 mod destination;
+mod evidence;
 mod lookaside;
 mod source;
 

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use securecp_layer::Scope;
-use securecp_oci::{Algorithm, Attached, Declared, Digest, MediaType, RawManifest, Tag};
+use securecp_oci::{
+    Algorithm, Attached, Declared, Descriptor, Digest, MediaType, RawManifest, Tag,
+};
 use securecp_registry::{Beside, Class, Client, ManifestName, Problem, RegistryError};
 use securecp_testkit::proxy::{Fault, Handler, Proxy, Reply, Rule};
 use securecp_testkit::simulate::{self, Referrers};
 
-use crate::peers::{Peer, blob, client, image, plain};
+use crate::peers::{Peer, blob, client, image, plain, pull, push};
 
 /// A registry behind a proxy.
 fn registry() -> (Peer, Proxy, Client) {
@@ -271,4 +273,113 @@ fn what_cosign_attached_is_found_whether_or_not_tags_are_listed() {
     proxy.add(Rule::new("GET", "/manifests/sha256-").unwrap().with(Fault::Answer(broken)));
     let failed = Beside::new(client).attached(subject.digest(), Attached::Sbom, &scope);
     assert!(failed.is_err(), "a failure is no absence");
+}
+
+/// Something that cosign attached, with a layer for each text.
+fn attachment(client: &Client, texts: &[String]) -> RawManifest {
+    let digests: Vec<Digest> =
+        texts.iter().map(|text| Digest::of(Algorithm::Sha256, text.as_bytes())).collect();
+    let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": digests}});
+    let put = |media_type: MediaType, text: String| {
+        let bytes = bytes::Bytes::from(text);
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+        push(client, &descriptor, &bytes).unwrap();
+        serde_json::Value::from(&descriptor)
+    };
+    let layer =
+        |text: &String| put(MediaType::new("application/vnd.dsse.envelope.v1+json"), text.clone());
+    let document = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST.as_str(),
+        "config": put(MediaType::OCI_CONFIG, config.to_string()),
+        "layers": texts.iter().map(layer).collect::<Vec<_>>(),
+    });
+    RawManifest::read(document.to_string().into(), Declared::default()).unwrap()
+}
+
+#[test]
+fn what_is_attached_joins_what_others_attached() {
+    let (_peer, _proxy, client) = registry();
+    let (subject, scope) = (subject(&client), Scope::new());
+    let texts = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+    let put = |manifest: &RawManifest| {
+        client.put_attached(subject.digest(), Attached::Attestations, manifest, &scope).unwrap();
+        let beside = Beside::afresh(client.clone());
+        beside.attached(subject.digest(), Attached::Attestations, &scope).unwrap().unwrap()
+    };
+    let first = attachment(&client, &texts(&["a", "b"]));
+    assert_eq!(put(&first).digest(), first.digest(), "alone it keeps its digest");
+    assert_eq!(put(&attachment(&client, &texts(&["b"]))).digest(), first.digest());
+    let more = attachment(&client, &texts(&["b", "a", "c"]));
+    assert_eq!(put(&more).digest(), more.digest());
+    let joined = put(&attachment(&client, &texts(&["d"])));
+    let image = joined.image().unwrap();
+    assert_eq!(image.layers.len(), 4);
+    let config = pull(&client, &image.config).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 4);
+}
+
+/// Two clients that share nothing, as two processes do, add to the same lists and attachments at the same time.
+#[test]
+fn two_writers_lose_nothing_in_200_tries() {
+    let (_peer, proxy, first) = registry();
+    simulate::referrers(&proxy, Referrers::NotFound).unwrap();
+    let second = client(proxy.address(), "a", plain());
+    let subjects: Vec<RawManifest> = (0..8).map(|seed| image(&first, seed)).collect();
+    let digest = |n: usize| Digest::of(Algorithm::Sha256, &n.to_le_bytes());
+    let attempt = |n: usize| {
+        let scope = Scope::new();
+        // The subject need not be there; that each try has its own is what matters.
+        let made = [1, 2].map(|half| {
+            let text =
+                String::from_utf8(referrer(&subjects[0], 2 * n + half, "t").bytes().to_vec());
+            let subject = subjects[0].digest().to_string();
+            let text = text.unwrap().replace(&subject, &digest(n).to_string());
+            RawManifest::read(text.into(), Declared::default()).unwrap()
+        });
+        let attached = [1, 2].map(|half| attachment(&first, &[format!("{n} {half}")]));
+        thread::scope(|threads| {
+            for (client, half) in [(&first, 0), (&second, 1)] {
+                let (made, attached, scope) = (&made[half], &attached[half], &scope);
+                threads.spawn(move || match n % 2 {
+                    0 => client.put_referrer(made, scope).unwrap(),
+                    _ => client.put_attached(&digest(n), Attached::Sbom, attached, scope).unwrap(),
+                });
+            }
+        });
+        let beside = Beside::afresh(first.clone());
+        let found = match n % 2 {
+            0 => beside.referrers(&digest(n), &scope).unwrap().manifests.len(),
+            _ => {
+                let there = beside.attached(&digest(n), Attached::Sbom, &scope).unwrap().unwrap();
+                there.image().unwrap().layers.len()
+            }
+        };
+        assert_eq!(found, 2, "try {n}");
+    };
+    thread::scope(|threads| {
+        for worker in 0..20 {
+            threads.spawn(move || (0..10).for_each(|round| attempt(worker * 10 + round)));
+        }
+    });
+}
+
+#[test]
+fn a_registry_that_needs_a_second_until_it_knows_is_waited_for() {
+    for behaviour in [Referrers::Api, Referrers::NotFound] {
+        let (_peer, proxy, client) = registry();
+        let subject = subject(&client);
+        simulate::referrers(&proxy, behaviour).unwrap();
+        let lag = std::time::Duration::from_secs(1);
+        simulate::lagging(&proxy, lag).unwrap();
+        let (first, scope) = (referrer(&subject, 1, "type/a"), Scope::new());
+        client.put_referrer(&first, &scope).unwrap();
+        thread::sleep(lag);
+        client.put_referrer(&referrer(&subject, 2, "type/a"), &scope).unwrap();
+        thread::sleep(lag);
+        let found = client.referrers(subject.digest(), None, &scope).unwrap();
+        assert_eq!(found.len(), 2, "{behaviour:?}");
+    }
 }

@@ -66,6 +66,7 @@ impl Destination for DirDestination {
             indexes: true,
             simple_signatures: true,
             sigstore_signatures: true,
+            evidence: false,
             keeps_urls: false,
             parallel: true,
             private_staging: Staged::is_unnamed_in(self.path.parent()),

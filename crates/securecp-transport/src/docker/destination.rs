@@ -1,17 +1,20 @@
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
-    Algorithm, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
+    Algorithm, Attached, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
 };
-use securecp_registry::{BlobUpload, Client, ManifestName, RegistryError};
+use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError};
 
-use crate::docker::{SignatureStorage, failure, reference};
-use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
+use crate::docker::{SignatureStorage, evidence, failure, reference};
+use crate::{
+    Accepts, BlobPut, Destination, DestinationOptions, Piece, Place, TransportError, Writing,
+};
 
 /// A place in a registry.
 pub(crate) struct DockerDestination {
     name: String,
     reference: Reference,
     client: Client,
+    beside: Beside,
     signatures: Option<SignatureStorage>,
 }
 
@@ -24,7 +27,8 @@ impl DockerDestination {
         let reference = reference(name)?;
         let client = options.registries.client(reference.repository())?;
         let signatures = options.signatures.clone();
-        Ok(Self { name: name.to_string(), client, reference, signatures })
+        let beside = Beside::new(client.clone());
+        Ok(Self { name: name.to_string(), client, beside, reference, signatures })
     }
 
     /// The digest that the registry gives for a name. A registry that names none is asked in full.
@@ -69,6 +73,7 @@ impl Destination for DockerDestination {
             indexes: true,
             simple_signatures: self.holds_signatures(),
             sigstore_signatures: false,
+            evidence: true,
             keeps_urls: true,
             parallel: true,
             private_staging: false,
@@ -119,6 +124,24 @@ impl Destination for DockerDestination {
         Ok(found.flatten())
     }
 
+    fn has_referrers(
+        &self,
+        subject: &Digest,
+        wanted: &[Descriptor],
+        scope: &Scope,
+    ) -> Result<Vec<bool>, TransportError> {
+        evidence::has_referrers(&self.client, &self.beside, (subject, wanted), scope)
+    }
+
+    fn has_attached(
+        &self,
+        subject: (&Digest, Attached),
+        manifest: &RawManifest,
+        scope: &Scope,
+    ) -> Result<bool, TransportError> {
+        evidence::has_attached(&self.beside, subject, manifest, scope)
+    }
+
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         scope.check()?;
         Ok(Box::new(DockerWriting { to: self }))
@@ -160,6 +183,18 @@ impl Writing for DockerWriting<'_> {
             Some(storage) => storage.add(manifest.digest(), signatures, scope),
             None => Err(self.to.unsupported("no place for signatures is configured".to_owned())),
         }
+    }
+
+    fn put_evidence(&self, piece: &Piece<'_>, scope: &Scope) -> Result<(), TransportError> {
+        evidence::put(&self.to.client, piece, scope)
+    }
+
+    fn read_back_evidence(
+        &self,
+        pieces: &[Piece<'_>],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        evidence::read_back(&self.to.client, pieces, scope)
     }
 
     fn read_back(

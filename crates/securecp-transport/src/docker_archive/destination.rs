@@ -110,6 +110,7 @@ impl Destination for DockerArchiveDestination {
             indexes: false,
             simple_signatures: false,
             sigstore_signatures: false,
+            evidence: false,
             keeps_urls: false,
             parallel: false,
             private_staging: true,

@@ -6,16 +6,17 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use securecp_layer::{Layer, Once, Scope};
 use securecp_oci::{
-    Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Signature, Tag,
+    Descriptor, Digest, ImageName, ManifestKind, MediaType, RawManifest, Reference, Signature, Tag,
 };
 
+use super::evidence::{Blobs, Pending, check_small};
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
 use crate::archive::{Container, Members, Output, Pool, Present, Slot};
 use crate::staged::check_promise;
 use crate::tar::{Content, TarWriter};
 use crate::{
-    Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing, files,
+    Accepts, BlobPut, Destination, DestinationOptions, Piece, Place, TransportError, Writing, files,
 };
 
 /// An OCI layout in a tar file, to be written anew.
@@ -69,6 +70,7 @@ impl Destination for OciArchiveDestination {
             indexes: true,
             simple_signatures: false,
             sigstore_signatures: false,
+            evidence: true,
             keeps_urls: true,
             parallel: false,
             private_staging: true,
@@ -106,7 +108,8 @@ impl Destination for OciArchiveDestination {
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         self.check(scope)?;
         let pool = Pool::create(&self.output.waiting_folder(self.temporary.as_deref()))?;
-        Ok(Box::new(ArchiveWriting { place: self, pool, blobs: Mutex::default() }))
+        let (blobs, evidence) = (Mutex::default(), Pending::default());
+        Ok(Box::new(ArchiveWriting { place: self, pool, blobs, evidence }))
     }
 }
 
@@ -116,6 +119,7 @@ struct ArchiveWriting<'a> {
     pool: Pool,
     /// By their names below `blobs`, sorted as they will be written.
     blobs: Mutex<BTreeMap<String, Slot>>,
+    evidence: Pending,
 }
 
 impl ArchiveWriting<'_> {
@@ -127,7 +131,37 @@ impl ArchiveWriting<'_> {
         let (descriptor, path) = (root.descriptor(), self.place.output.path());
         let index = LayoutIndex::empty(path)?;
         let index = index.with(&descriptor, self.place.image.as_deref(), path)?;
-        tags.iter().try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), path))
+        let index = tags
+            .iter()
+            .try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), path))?;
+        self.evidence.enter(index, self, path)
+    }
+
+    fn read_back_blob(&self, blob: &Descriptor) -> Result<(), TransportError> {
+        match self.blobs().get(&blob_name(&blob.digest)).map(|slot| slot.size) {
+            Some(size) if size == blob.size => Ok(()),
+            _ => Err(TransportError::NotFound {
+                subject: format!("blob {}", blob.digest),
+                place: self.place.name(),
+            }),
+        }
+    }
+}
+
+impl Blobs for ArchiveWriting<'_> {
+    fn read(&self, descriptor: &Descriptor) -> Result<Bytes, TransportError> {
+        self.read_back_blob(descriptor)?;
+        let slot = self.blobs().get(&blob_name(&descriptor.digest)).copied();
+        let bytes = slot.map(|slot| self.pool.read(slot, descriptor.size)).transpose()?;
+        check_small(bytes.unwrap_or_default().into(), descriptor)
+    }
+
+    fn write(&self, digest: &Digest, bytes: &Bytes) -> Result<(), TransportError> {
+        let described = Descriptor::new(MediaType::OCI_INDEX, digest.clone(), bytes.len() as u64);
+        let layer = Layer::verified(described, Once::new(bytes.clone()));
+        let (found, slot) = self.pool.put(layer, &Scope::new())?;
+        self.blobs().insert(blob_name(&found.digest), slot);
+        Ok(())
     }
 }
 
@@ -161,6 +195,32 @@ impl Writing for ArchiveWriting<'_> {
         scope: &Scope,
     ) -> Result<(), TransportError> {
         super::refuse_signatures(self.place.name(), signatures, scope)
+    }
+
+    fn put_evidence(&self, piece: &Piece<'_>, scope: &Scope) -> Result<(), TransportError> {
+        self.put_manifest(piece.manifest(), Place::Child, scope)?;
+        self.evidence.add(piece);
+        Ok(())
+    }
+
+    fn read_back_evidence(
+        &self,
+        pieces: &[Piece<'_>],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        for piece in pieces {
+            self.read_back(piece.manifest(), Place::Child, scope)?;
+            let image = piece.manifest().image();
+            let blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
+            for blob in blobs {
+                self.read_back_blob(blob)?;
+            }
+            if !self.evidence.has(piece) {
+                let place = self.place.name();
+                return Err(TransportError::NotFound { subject: piece.to_string(), place });
+            }
+        }
+        Ok(())
     }
 
     fn read_back(

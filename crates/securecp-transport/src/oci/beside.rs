@@ -18,10 +18,11 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Reads every manifest that `index` enters: one that cannot be read may be evidence of any image.
+    /// Reads every manifest that `index` enters: one that cannot be read may be evidence of any image. What `read` leaves
+    /// out counts as no evidence.
     pub(super) fn read(
         index: &LayoutIndex,
-        read: &ReadManifest<'_>,
+        read: impl Fn(&Descriptor) -> Result<Option<RawManifest>, TransportError>,
     ) -> Result<Self, TransportError> {
         let mut found = Self::default();
         for entry in index.entries() {
@@ -31,7 +32,7 @@ impl Beside {
                 }
                 _ if entry.media_type.manifest_kind().is_none() => {}
                 _ => {
-                    let manifest = read(entry)?;
+                    let Some(manifest) = read(entry)? else { continue };
                     let Some(subject) = manifest.view().subject() else { continue };
                     let listed = found.referring.entry(subject.digest.clone()).or_default();
                     listed.push(manifest.as_referrer());

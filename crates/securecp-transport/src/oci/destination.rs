@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use securecp_layer::{Layer, Scope};
-use securecp_oci::{Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag};
+use securecp_oci::{
+    Attached, Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag, Union,
+};
 use tempfile::TempDir;
 
 use super::LayoutIndex;
+use super::beside::Beside;
 use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
 use super::lock::Lock;
 use super::writing::{Building, OciWriting};
@@ -105,6 +108,22 @@ impl OciDestination {
         }
     }
 
+    /// The evidence that is there. What cannot be read is put again, and counts as none.
+    fn beside(&self, scope: &Scope) -> Result<Beside, TransportError> {
+        scope.check()?;
+        let Present::Layout(layout) = self.present()? else { return Ok(Beside::default()) };
+        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(Beside::default()) };
+        Beside::read(&index, |entry| Ok(self.read_manifest(entry).ok()))
+    }
+
+    /// Whether a manifest and its blobs are there.
+    fn is_whole(&self, entry: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
+        let Ok(manifest) = self.read_manifest(entry) else { return Ok(false) };
+        let image = manifest.image();
+        let mut blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
+        blobs.try_fold(true, |all, blob| Ok(all && self.has_blob(blob, scope)?))
+    }
+
     pub(super) fn hold(&self, blobs: &Folder, scope: &Scope) -> Result<(), TransportError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_none() {
@@ -167,6 +186,7 @@ impl Destination for OciDestination {
             indexes: true,
             simple_signatures: false,
             sigstore_signatures: false,
+            evidence: true,
             keeps_urls: true,
             parallel: true,
             private_staging: Staged::is_unnamed_in(self.staging_place()),
@@ -225,6 +245,36 @@ impl Destination for OciDestination {
         };
         let read = |entry: &Descriptor| self.read_manifest(entry);
         Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
+    }
+
+    fn has_referrers(
+        &self,
+        subject: &Digest,
+        wanted: &[Descriptor],
+        scope: &Scope,
+    ) -> Result<Vec<bool>, TransportError> {
+        let beside = self.beside(scope)?;
+        let listed = beside.referrers(subject, &|entry| self.read_manifest(entry))?;
+        let there = |entry: &Descriptor| {
+            let listed = listed.iter().any(|other| other.digest == entry.digest);
+            Ok(listed && self.is_whole(entry, scope)?)
+        };
+        wanted.iter().map(there).collect()
+    }
+
+    fn has_attached(
+        &self,
+        (subject, what): (&Digest, Attached),
+        manifest: &RawManifest,
+        scope: &Scope,
+    ) -> Result<bool, TransportError> {
+        let there = self.beside(scope)?.attached(subject, what, &|e| self.read_manifest(e))?;
+        let Some(there) = there else { return Ok(false) };
+        let union = Union::of(&there, manifest).map_err(|source| TransportError::Manifest {
+            subject: format!("attached to {subject} ({})", what.suffix()),
+            source,
+        })?;
+        Ok(matches!(union, Union::Contained))
     }
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use securecp_oci::{
-    Declared, Descriptor, Document, Index, MediaType, RawManifest, is_evidence_name,
+    Declared, Descriptor, Document, Index, MediaType, RawManifest, Tag, is_evidence_name,
 };
 use serde_json::{Map, Value, json};
 
@@ -137,6 +137,29 @@ impl LayoutIndex {
             };
             let new = new_entry(descriptor, image);
             match entries.iter_mut().find(|entry| same(entry)) {
+                Some(entry) => *entry = new,
+                None => entries.push(new),
+            }
+        })
+    }
+
+    /// The evidence that bears a name.
+    pub(super) fn evidence(&self, name: &Tag) -> Option<&Descriptor> {
+        self.entries().iter().find(|entry| ref_name(entry) == Some(name.as_str()))
+    }
+
+    /// This index with evidence under its name. What bore the name before is replaced, for nobody could tell it from an
+    /// image without its name.
+    pub(super) fn with_evidence(
+        &self,
+        descriptor: &Descriptor,
+        name: &Tag,
+        place: &Path,
+    ) -> Result<Self, TransportError> {
+        self.edited(place, |entries| {
+            let new = new_entry(descriptor, Some(name.as_str()));
+            let old = entries.iter_mut().find(|entry| entry_name(entry) == Some(name.as_str()));
+            match old {
                 Some(entry) => *entry = new,
                 None => entries.push(new),
             }

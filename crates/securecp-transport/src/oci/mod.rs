@@ -4,6 +4,7 @@ mod archive;
 mod beside;
 mod delete;
 mod destination;
+mod evidence;
 mod index;
 mod layout;
 mod list;

@@ -99,9 +99,9 @@ impl OciSource {
             return Ok(found);
         }
         let index = read_layout(self.layout.as_ref())?;
-        let found = Beside::read(&index, &|entry| {
+        let found = Beside::read(&index, |entry| {
             scope.check()?;
-            self.read_manifest(entry)
+            self.read_manifest(entry).map(Some)
         })?;
         Ok(self.beside.get_or_init(|| found))
     }

@@ -1,17 +1,19 @@
 use std::path::Path;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 use securecp_layer::Scope;
-use securecp_oci::{Algorithm, Descriptor, RawManifest, Signature, Tag};
+use securecp_oci::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, RawManifest, Signature, Tag};
 use tempfile::TempDir;
 
 use super::LayoutIndex;
 use super::destination::{OciDestination, Present};
+use super::evidence::{Blobs, Pending, check_small};
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
 use super::lock::Lock;
 use crate::folder::{Folder, holds, io_error};
 use crate::staged::{Staged, fill};
-use crate::{BlobPut, Destination, Place, TransportError, Writing, files};
+use crate::{BlobPut, Destination, Piece, Place, TransportError, Writing, files};
 
 /// Where a layout is being built.
 pub(super) enum Building {
@@ -36,11 +38,20 @@ pub(super) struct OciWriting<'a> {
     building: Building,
     /// The folder in which `ALG/HEX` are put.
     blobs: Folder,
+    evidence: Pending,
 }
 
 impl<'a> OciWriting<'a> {
     pub(super) fn new(place: &'a OciDestination, building: Building, blobs: Folder) -> Self {
-        Self { place, building, blobs }
+        Self { place, building, blobs, evidence: Pending::default() }
+    }
+
+    fn read_back_blob(&self, blob: &Descriptor) -> Result<(), TransportError> {
+        let name = blob_name(&blob.digest);
+        match self.blobs.size_of(&name)? == Some(blob.size) {
+            true => Ok(()),
+            false => Err(files::not_found(&self.blobs, &format!("blob {}", blob.digest))),
+        }
     }
 
     fn algorithm_folder(&self, algorithm: Algorithm) -> Result<Folder, TransportError> {
@@ -58,16 +69,27 @@ impl<'a> OciWriting<'a> {
         self.blobs.sync()
     }
 
-    /// `index` with every name that is to stand for `root`.
+    /// `index` with every name that is to stand for `root`, and its evidence. Lists of evidence are put into `blobs`.
     fn extend(
         &self,
         index: LayoutIndex,
-        root: &RawManifest,
-        tags: &[Tag],
+        (root, tags): (&RawManifest, &[Tag]),
+        blobs: &Folder,
     ) -> Result<LayoutIndex, TransportError> {
         let (descriptor, place) = (root.descriptor(), self.place.path.as_path());
         let index = index.with(&descriptor, self.place.image.as_deref(), place)?;
-        tags.iter().try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), place))
+        let index = tags
+            .iter()
+            .try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), place))?;
+        self.evidence.enter(index, &Stored(blobs), place)
+    }
+
+    /// The folder of the blobs of a layout.
+    fn blobs_of(&self, layout: &Folder) -> Result<Folder, TransportError> {
+        match &self.place.shared_blobs {
+            Some(shared) => Folder::open(shared),
+            None => layout.make(BLOBS),
+        }
     }
 
     /// Enters the image in a layout that others may be writing too.
@@ -86,7 +108,7 @@ impl<'a> OciWriting<'a> {
             Some(index) => index,
             None => LayoutIndex::empty(layout.path())?,
         };
-        let after = self.extend(before, root, tags)?;
+        let after = self.extend(before, (root, tags), &self.blobs_of(layout)?)?;
         if !holds(layout, INDEX, after.bytes())? {
             layout.write(INDEX, after.bytes())?;
         }
@@ -103,7 +125,8 @@ impl<'a> OciWriting<'a> {
     ) -> Result<bool, TransportError> {
         let layout = Folder::open(aside)?;
         layout.write(OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
-        let index = self.extend(LayoutIndex::empty(layout.path())?, root, tags)?;
+        let index = LayoutIndex::empty(layout.path())?;
+        let index = self.extend(index, (root, tags), &self.blobs_of(&layout)?)?;
         layout.write(INDEX, index.bytes())?;
         layout.sync()?;
         let path = self.place.path.as_path();
@@ -139,6 +162,26 @@ impl<'a> OciWriting<'a> {
         }
         target.sync()?;
         self.enter(&layout, root, tags, scope)
+    }
+}
+
+/// The blobs of a layout in a folder.
+struct Stored<'a>(&'a Folder);
+
+impl Blobs for Stored<'_> {
+    fn read(&self, descriptor: &Descriptor) -> Result<Bytes, TransportError> {
+        let (name, limit) = (blob_name(&descriptor.digest), MANIFEST_LIMIT);
+        let bytes = files::read_expected(self.0, &name, limit)?;
+        check_small(bytes, descriptor)
+    }
+
+    fn write(&self, digest: &Digest, bytes: &Bytes) -> Result<(), TransportError> {
+        let folder = self.0.make(digest.algorithm().name())?;
+        if holds(&folder, digest.hex(), bytes)? {
+            return Ok(());
+        }
+        folder.write(digest.hex(), bytes)?;
+        folder.sync()
     }
 }
 
@@ -194,6 +237,32 @@ impl Writing for OciWriting<'_> {
         scope: &Scope,
     ) -> Result<(), TransportError> {
         super::refuse_signatures(self.place.name(), signatures, scope)
+    }
+
+    fn put_evidence(&self, piece: &Piece<'_>, scope: &Scope) -> Result<(), TransportError> {
+        self.put_manifest(piece.manifest(), Place::Child, scope)?;
+        self.evidence.add(piece);
+        Ok(())
+    }
+
+    fn read_back_evidence(
+        &self,
+        pieces: &[Piece<'_>],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        for piece in pieces {
+            self.read_back(piece.manifest(), Place::Child, scope)?;
+            let image = piece.manifest().image();
+            let blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
+            for blob in blobs {
+                self.read_back_blob(blob)?;
+            }
+            if !self.evidence.has(piece) {
+                let place = self.place.name();
+                return Err(TransportError::NotFound { subject: piece.to_string(), place });
+            }
+        }
+        Ok(())
     }
 
     fn read_back(

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Attached, Declared, MediaType, RawManifest, referrers_tag};
-use securecp_transport::{Source, TransportError};
+use securecp_transport::{Piece, Place, Source, TransportError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::suite::copy::source;
-use crate::suite::sample;
+use crate::suite::copy::{destination, source};
+use crate::suite::sample::{self, Sample};
 
 /// A layout whose entries are written by hand.
 struct Layout {
@@ -152,4 +153,98 @@ fn what_cannot_be_read_is_never_no_evidence() {
     layout.enter(&image, Some(referrers_tag(image.digest()).as_str()));
     let error = look(&layout).unwrap_err().to_string();
     assert!(error.contains("expected an index of referrers"), "{error}");
+}
+
+/// Evidence with one blob.
+fn with_blob(kind: &str, subject: &RawManifest) -> Sample {
+    let blob = Bytes::from(kind.to_owned());
+    let empty = (sample::descriptor(MediaType::OCI_EMPTY, b"{}"), Bytes::from_static(b"{}"));
+    let layer = (sample::descriptor(MediaType::new("text/x"), &blob), blob);
+    let manifest = read(&json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST.as_str(),
+        "artifactType": kind,
+        "config": Value::from(&empty.0),
+        "layers": [Value::from(&layer.0)],
+        "subject": Value::from(&subject.descriptor()),
+    }));
+    Sample { manifest, blobs: vec![empty, layer] }
+}
+
+/// Copies an image into a layout together with evidence.
+fn write(name: &str, image: &Sample, referrers: &[&Sample], signature: Option<&Sample>) {
+    let (destination, scope) = (destination(name).unwrap(), Scope::new());
+    assert!(destination.accepts().evidence);
+    let writing = destination.begin(&scope).unwrap();
+    let all = referrers.iter().copied().chain(signature).chain([image]);
+    for (descriptor, bytes) in all.flat_map(|sample| &sample.blobs) {
+        crate::suite::put(writing.as_ref(), descriptor, bytes).unwrap();
+    }
+    writing.put_manifest(&image.manifest, Place::Root, &scope).unwrap();
+    let referrers = referrers.iter().map(|sample| Piece::Referrer(&sample.manifest));
+    let subject = image.manifest.digest();
+    let attached = signature.map(|sample| Piece::Attached {
+        subject,
+        what: Attached::Signatures,
+        manifest: &sample.manifest,
+    });
+    let pieces: Vec<Piece<'_>> = referrers.chain(attached).collect();
+    for piece in &pieces {
+        let missing = writing.read_back_evidence(&[*piece], &scope).unwrap_err();
+        assert!(missing.is_not_found(), "{piece} was not put yet");
+        writing.put_evidence(piece, &scope).unwrap();
+    }
+    writing.read_back_evidence(&pieces, &scope).unwrap();
+    writing.commit(&image.manifest, &[], &scope).unwrap();
+}
+
+#[test]
+fn evidence_is_entered_with_the_image_and_added_to_what_is_there() {
+    for transport in ["oci", "oci-archive"] {
+        let place = tempfile::tempdir().unwrap();
+        let name = format!("{transport}:{}", place.path().join("layout").display());
+        let image = sample::image("one");
+        let [a, b] = ["a", "b"].map(|kind| with_blob(kind, &image.manifest));
+        let signature = sample::image("sig");
+        write(&name, &image, &[&a], Some(&signature));
+        let found = |name: &str| {
+            let source = source(name).unwrap();
+            let digest = image.manifest.digest();
+            assert_eq!(source.root(&Scope::new()).unwrap().digest(), digest, "the only image");
+            let referrers = source.referrers(digest, &Scope::new()).unwrap();
+            for entry in &referrers {
+                source.manifest(entry, &Scope::new()).unwrap();
+            }
+            let attached = source.attached(digest, Attached::Signatures, &Scope::new()).unwrap();
+            let kinds = referrers.into_iter().map(|entry| entry.artifact_type.unwrap_or_default());
+            (kinds.collect::<Vec<_>>(), attached.unwrap().image().unwrap().layers.len())
+        };
+        assert_eq!(found(&name), (vec!["a".to_owned()], 2), "{transport}");
+        if transport == "oci" {
+            let destination = destination(&name).unwrap();
+            let wanted = [a.manifest.as_referrer(), b.manifest.as_referrer()];
+            let digest = image.manifest.digest();
+            let there = destination.has_referrers(digest, &wanted, &Scope::new()).unwrap();
+            assert_eq!(there, [true, false]);
+            let signed = (digest, Attached::Signatures);
+            let has = |m: &Sample| destination.has_attached(signed, &m.manifest, &Scope::new());
+            let other = sample::image("other");
+            assert!(has(&signature).unwrap() && !has(&other).unwrap());
+            drop(destination);
+            write(&name, &image, &[&b], Some(&other));
+            assert_eq!(found(&name), (vec!["a".to_owned(), "b".to_owned()], 4));
+        }
+    }
+}
+
+#[test]
+fn a_place_without_room_for_evidence_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let destination = destination(&format!("dir:{}", place.path().join("d").display())).unwrap();
+    assert!(!destination.accepts().evidence);
+    let writing = destination.begin(&Scope::new()).unwrap();
+    let image = sample::image("one").manifest;
+    let error = writing.put_evidence(&Piece::Referrer(&image), &Scope::new()).unwrap_err();
+    assert!(error.to_string().contains("cannot hold evidence"), "{error}");
+    assert!(writing.read_back_evidence(&[Piece::Referrer(&image)], &Scope::new()).is_err());
 }

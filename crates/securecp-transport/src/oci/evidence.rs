@@ -1,0 +1,189 @@
+//! Evidence entered in a layout, under the names that registries without a referrers API use.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use securecp_oci::{
+    Attached, Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, ManifestError, MediaType,
+    RawManifest, Tag, Union, referrers_tag,
+};
+use serde_json::{Value, json};
+
+use super::LayoutIndex;
+use super::beside::list_of;
+use crate::{Piece, TransportError};
+
+/// The blobs of a layout while it is written.
+pub(super) trait Blobs {
+    /// A small blob, held to its digest and size.
+    fn read(&self, descriptor: &Descriptor) -> Result<Bytes, TransportError>;
+
+    /// Stores a small blob.
+    fn write(&self, digest: &Digest, bytes: &Bytes) -> Result<(), TransportError>;
+}
+
+/// Evidence that was put and is entered together with the image.
+#[derive(Debug, Default)]
+pub(super) struct Pending(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    referrers: BTreeMap<Digest, Vec<Descriptor>>,
+    attached: Vec<(Digest, Attached, RawManifest)>,
+}
+
+impl Pending {
+    /// Takes a piece whose manifest is stored.
+    pub(super) fn add(&self, piece: &Piece<'_>) {
+        let mut entries = self.entries();
+        match *piece {
+            Piece::Part(_) => {}
+            Piece::Referrer(manifest) => {
+                if let Some(subject) = manifest.view().subject() {
+                    let list = entries.referrers.entry(subject.digest.clone()).or_default();
+                    list.push(manifest.as_referrer());
+                }
+            }
+            Piece::Attached { subject, what, manifest } => {
+                entries.attached.push((subject.clone(), what, manifest.clone()));
+            }
+        }
+    }
+
+    /// Whether a piece will be entered.
+    pub(super) fn has(&self, piece: &Piece<'_>) -> bool {
+        let entries = self.entries();
+        match *piece {
+            Piece::Part(_) => true,
+            Piece::Referrer(manifest) => entries.referrers.iter().any(|(subject, list)| {
+                manifest.view().subject().is_some_and(|of| of.digest == *subject)
+                    && list.iter().any(|entry| entry.digest == *manifest.digest())
+            }),
+            Piece::Attached { subject, what, manifest } => {
+                entries.attached.iter().any(|(of, role, found)| {
+                    of == subject && *role == what && found.digest() == manifest.digest()
+                })
+            }
+        }
+    }
+
+    /// `index` with everything entered. What others entered before stays; lists that grow are stored first.
+    pub(super) fn enter(
+        &self,
+        mut index: LayoutIndex,
+        blobs: &dyn Blobs,
+        place: &Path,
+    ) -> Result<LayoutIndex, TransportError> {
+        let entries = self.entries();
+        for (subject, list) in &entries.referrers {
+            index = with_list(index, (subject, list), blobs, place)?;
+        }
+        for (subject, what, manifest) in &entries.attached {
+            let Some(tag) = what.tag(subject) else {
+                return Err(unstorable(place, &format!("no name is long enough for {subject}")));
+            };
+            index = with_attached(index, (&tag, manifest), blobs, place)?;
+        }
+        Ok(index)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn with_list(
+    index: LayoutIndex,
+    (subject, entries): (&Digest, &[Descriptor]),
+    blobs: &dyn Blobs,
+    place: &Path,
+) -> Result<LayoutIndex, TransportError> {
+    let name = referrers_tag(subject);
+    let before = index.evidence(&name).map(|entry| read(entry, blobs, place)).transpose()?;
+    let listed = before.as_ref().map(list_of).transpose()?.unwrap_or_default();
+    let mut listed: HashSet<Digest> = listed.into_iter().map(|entry| entry.digest).collect();
+    let new: Vec<&Descriptor> =
+        entries.iter().filter(|entry| listed.insert(entry.digest.clone())).collect();
+    if new.is_empty() {
+        return Ok(index);
+    }
+    let list = extended(before, &new).map_err(|source| failed(place, source))?;
+    blobs.write(list.digest(), list.bytes())?;
+    index.with_evidence(&list.descriptor(), &name, place)
+}
+
+fn extended(
+    before: Option<RawManifest>,
+    new: &[&Descriptor],
+) -> Result<RawManifest, ManifestError> {
+    let empty = || {
+        let media_type = MediaType::OCI_INDEX.to_string();
+        let text = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": []});
+        RawManifest::read(Bytes::from(text.to_string()), Declared::default())
+    };
+    let list = before.map_or_else(empty, Ok)?;
+    let mut document = Document::of(&list)?;
+    let mut all = match document.value("manifests") {
+        Some(Value::Array(all)) => all.clone(),
+        _ => Vec::new(),
+    };
+    all.extend(new.iter().map(|entry| Value::from(*entry)));
+    document.set("manifests", all.into());
+    document.seal(list.media_type())
+}
+
+fn with_attached(
+    index: LayoutIndex,
+    (name, manifest): (&Tag, &RawManifest),
+    blobs: &dyn Blobs,
+    place: &Path,
+) -> Result<LayoutIndex, TransportError> {
+    let before = index.evidence(name).map(|entry| read(entry, blobs, place)).transpose()?;
+    let bad = |source| failed(place, source);
+    let union = before.map(|before| Union::of(&before, manifest)).transpose().map_err(bad)?;
+    match union {
+        Some(Union::Contained) => Ok(index),
+        None | Some(Union::Covers) => index.with_evidence(&manifest.descriptor(), name, place),
+        Some(Union::Both(joining)) => {
+            let config = blobs.read(joining.config())?;
+            let (joined, config) = joining.seal(&config).map_err(bad)?;
+            if let Some(image) = joined.image() {
+                blobs.write(&image.config.digest, &config)?;
+            }
+            blobs.write(joined.digest(), joined.bytes())?;
+            index.with_evidence(&joined.descriptor(), name, place)
+        }
+    }
+}
+
+fn read(
+    entry: &Descriptor,
+    blobs: &dyn Blobs,
+    place: &Path,
+) -> Result<RawManifest, TransportError> {
+    if entry.size > MANIFEST_LIMIT as u64 {
+        return Err(unstorable(place, &format!("{} is too large for a list", entry.digest)));
+    }
+    RawManifest::read(blobs.read(entry)?, entry.into()).map_err(|source| failed(place, source))
+}
+
+/// Bytes that were read, held to their description.
+pub(super) fn check_small(bytes: Bytes, descriptor: &Descriptor) -> Result<Bytes, TransportError> {
+    if bytes.len() as u64 == descriptor.size && descriptor.digest.matches(&bytes) {
+        return Ok(bytes);
+    }
+    Err(TransportError::Unsupported {
+        name: descriptor.digest.to_string(),
+        problem: "what is stored does not have this digest and size".to_owned(),
+    })
+}
+
+fn failed(place: &Path, source: ManifestError) -> TransportError {
+    TransportError::Manifest { subject: format!("evidence in {}", place.display()), source }
+}
+
+fn unstorable(place: &Path, problem: &str) -> TransportError {
+    TransportError::Place { path: place.to_owned(), problem: problem.to_owned() }
+}
