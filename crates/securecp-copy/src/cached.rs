@@ -2,7 +2,7 @@
 
 use securecp_layer::{Event, Scope, TaskId, TransformCache};
 use securecp_oci::Descriptor;
-use securecp_transport::TransportError;
+use securecp_transport::{Destination, TransportError};
 
 use crate::edits::CacheUse;
 use crate::job::Job;
@@ -17,11 +17,12 @@ use crate::survey::chain_text;
 /// Only a stopped job.
 pub(crate) fn recall(
     job: &Job<'_>,
+    to: &dyn Destination,
     wanted: &Remembered,
     scope: &Scope,
 ) -> Result<Option<Descriptor>, TransportError> {
     let Some(used) = &job.edits.cache else { return Ok(None) };
-    match look(job, used, wanted, scope) {
+    match look(to, used, wanted, scope) {
         Err(TransportError::Stopped(stopped)) => Err(stopped.into()),
         Err(error) => {
             tracing::debug!(error = chain_text(&error), "a remembered layer is not used");
@@ -32,7 +33,7 @@ pub(crate) fn recall(
 }
 
 fn look(
-    job: &Job<'_>,
+    to: &dyn Destination,
     used: &CacheUse,
     wanted: &Remembered,
     scope: &Scope,
@@ -40,13 +41,13 @@ fn look(
     let Some(proposal) = used.cache.propose(&wanted.key) else { return Ok(None) };
     let (digest, size) = (proposal.digest().clone(), proposal.size());
     let proposed = Descriptor { digest, size, ..wanted.described.clone() };
-    if !job.to.has_blob(&proposed, scope)? {
+    if !to.has_blob(&proposed, scope)? {
         return Ok(None);
     }
     if used.dangerous_trust {
         return Ok(Some(proposed));
     }
-    let Some(layer) = job.to.read_blob(&proposed, scope)? else { return Ok(None) };
+    let Some(layer) = to.read_blob(&proposed, scope)? else { return Ok(None) };
     proposal.confirm(layer, &wanted.diff_id, scope)?;
     Ok(Some(proposed))
 }

@@ -6,6 +6,7 @@ use securecp_oci::{ManifestError, PlatformWish};
 use securecp_transport::TransportError;
 use securecp_trust::Refusal;
 
+use crate::names::NameState;
 use crate::plan::PlanError;
 
 /// What was being done when a copy failed.
@@ -93,6 +94,14 @@ pub enum Cause {
     /// A source or destination failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Some names did not move.
+    #[error("{}", names_left(names))]
+    Names {
+        /// Every name of the job, and what became of it.
+        names: Vec<(String, NameState)>,
+        /// Why.
+        source: TransportError,
+    },
     /// The policy refused the image.
     #[error(transparent)]
     Refused(Box<Refusal>),
@@ -155,11 +164,12 @@ impl CopyError {
         Self { phase, side: Some(side), place, cause: cause.into() }
     }
 
-    pub(crate) fn refused(refusal: Refusal) -> Self {
+    /// `place` is said only where it is one of many.
+    pub(crate) fn refused(place: String, refusal: Refusal) -> Self {
         Self {
             phase: Phase::Admit,
             side: Some(Side::Source),
-            place: String::new(),
+            place,
             cause: Cause::Refused(Box::new(refusal)),
         }
     }
@@ -211,6 +221,21 @@ impl CopyError {
     pub fn is_transient(&self) -> bool {
         matches!(&self.cause, Cause::Transport(error) if error.is_transient())
     }
+}
+
+/// Which names moved and which did not.
+fn names_left(names: &[(String, NameState)]) -> String {
+    let list = |wanted: &[NameState]| {
+        let names = names.iter().filter(|(_, state)| wanted.contains(state));
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let lists = [
+        ("moved", list(&[NameState::Moved, NameState::Stands])),
+        ("not known", list(&[NameState::Unclear])),
+        ("not moved", list(&[NameState::NotMoved])),
+    ];
+    let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    lists.map(|(what, names)| format!("{what}: {names}")).collect::<Vec<_>>().join("; ")
 }
 
 /// The side that an error of a blob on its way belongs to: what the chain says is the source's.

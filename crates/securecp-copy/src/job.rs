@@ -1,25 +1,22 @@
 use securecp_layer::{Report, Scope};
-use securecp_oci::{Digest, RawManifest, Tag};
-use securecp_transport::{Destination, Source};
-use securecp_trust::{Gate, Policy};
+use securecp_oci::{Digest, RawManifest};
+use securecp_trust::{Admitted, Gate, Policy};
 
 use crate::edits::Edits;
-use crate::error::{CopyError, Phase, Side};
+use crate::error::CopyError;
+use crate::parallel::Workers;
 use crate::plan::{Plan, Reason};
 use crate::probe::probe;
-use crate::run::run;
+use crate::route::{Route, Storage, storages};
+use crate::run::write;
 use crate::select::Select;
-use crate::survey::survey;
+use crate::survey::{Found, survey};
 
-/// One copy, ready to go: everything was parsed, nothing was done.
+/// One copy of one image or many, ready to go: everything was parsed, nothing was done.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
-    /// Where the image is.
-    pub from: &'a dyn Source,
-    /// Where it is to be.
-    pub to: &'a dyn Destination,
-    /// Further tags beside the destination's name.
-    pub tags: &'a [Tag],
+    /// Which images go where. All of them make one plan: no name moves before everything has arrived.
+    pub routes: &'a [Route<'a>],
     /// Which of an index's manifests are wanted.
     pub select: &'a Select,
     /// Who may pass.
@@ -66,17 +63,41 @@ pub struct Outcome {
     pub written: Option<Written>,
 }
 
-/// What is at the destination now.
+/// What is at the destinations now.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// The manifest that the name stands for.
+    /// For each route, and each storage that it leads to.
+    pub images: Vec<WrittenImage>,
+    /// Every name that was asked for.
+    pub names: Vec<WrittenName>,
+    /// Bytes of blobs that were sent.
+    pub sent_bytes: u64,
+}
+
+/// One image in one storage.
+#[derive(Debug, Clone)]
+pub struct WrittenImage {
+    /// The route that led it there.
+    pub route: usize,
+    /// The storage, as [`Plan::there`] counts them.
+    pub storage: usize,
+    /// The manifest that its names stand for.
     pub root: RawManifest,
     /// Every manifest put or found there, children first.
     pub manifests: Vec<Digest>,
     /// Manifests that have another digest here than at the source, and why.
     pub changed: Vec<Changed>,
-    /// Bytes of blobs that were sent.
-    pub sent_bytes: u64,
+}
+
+/// A name that stands for what was copied.
+#[derive(Debug, Clone)]
+pub struct WrittenName {
+    /// The name.
+    pub name: String,
+    /// What it stands for.
+    pub digest: Digest,
+    /// It stood for something else, or for nothing, before.
+    pub moved: bool,
 }
 
 /// A manifest that became another one.
@@ -90,42 +111,53 @@ pub struct Changed {
     pub reasons: Vec<Reason>,
 }
 
-/// Copies an image: the one path.
+/// Copies images: the one path.
 ///
 /// # Errors
-/// [`CopyError`] names phase, side and subject. Nothing stands under the final name unless everything before it
-/// succeeded.
+/// [`CopyError`] names phase, side and subject. Nothing stands under a final name unless everything before it
+/// succeeded, for all images.
 pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
-    let found = survey(job)?;
-    let admitted = job.policy.admit(found, job.gate).map_err(CopyError::refused)?;
-    let there = probe(job, &admitted)?;
+    let copying = Copying::new(job);
+    let found = survey(&copying)?;
+    let admitted = admit(job, found)?;
+    let there = probe(&copying, &admitted)?;
     let plan = Plan::new(admitted, job.edits, there).map_err(CopyError::plan)?;
     if job.dry_run {
         return Ok(Outcome { plan, written: None });
     }
-    let written = if plan.is_done() { plan.as_written() } else { write(job, &plan)? };
+    let written = if plan.is_done() { plan.as_written() } else { write(&copying, &plan)? };
     Ok(Outcome { plan, written: Some(written) })
 }
 
-/// Begins to write, runs the plan, reads back, commits.
-fn write(job: &Job<'_>, plan: &Plan) -> Result<Written, CopyError> {
-    let at =
-        |phase| move |cause| CopyError::transport(phase, Side::Destination, job.to.name(), cause);
-    let writing = job.to.begin(job.scope).map_err(at(Phase::Begin))?;
-    let written = run(plan, job, &*writing)?;
-    for (manifest, place) in &written.manifests {
-        writing.read_back(manifest, *place, job.scope).map_err(at(Phase::ReadBack))?;
+/// Judges every image under its own name; one that is refused ends everything.
+fn admit(job: &Job<'_>, found: Vec<Found>) -> Result<Vec<Admitted<Found>>, CopyError> {
+    let many = found.len() > 1;
+    let admit = |found: Found| {
+        let place = if many { found.source_name().to_owned() } else { String::new() };
+        job.policy.admit(found, job.gate).map_err(|refusal| CopyError::refused(place, refusal))
+    };
+    found.into_iter().map(admit).collect()
+}
+
+/// A job under way.
+pub(crate) struct Copying<'a> {
+    pub(crate) job: &'a Job<'a>,
+    /// Where its routes end.
+    pub(crate) storages: Vec<Storage<'a>>,
+    pub(crate) workers: Workers,
+}
+
+impl<'a> Copying<'a> {
+    fn new(job: &'a Job<'a>) -> Self {
+        let workers = Workers::new(job.effort.parallel_requests);
+        Self { job, storages: storages(job.routes), workers }
     }
-    let moved: Vec<Tag> = plan.tags_to_move().cloned().collect();
-    writing.commit(&written.root, &moved, job.scope).map_err(at(Phase::Commit))?;
-    Ok(written.into_written())
 }
 
 impl std::fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")
-            .field("from", &self.from.name())
-            .field("to", &self.to.name())
+            .field("routes", &self.routes)
             .field("select", &self.select)
             .finish_non_exhaustive()
     }

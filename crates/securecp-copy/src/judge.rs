@@ -6,6 +6,7 @@ use securecp_trust::{Gate, IndexSignature, Policy, Verdict};
 
 use crate::error::CopyError;
 use crate::job::Effort;
+use crate::parallel::Workers;
 use crate::select::Select;
 use crate::survey::Survey;
 
@@ -31,9 +32,10 @@ pub struct Trial<'a> {
 /// # Errors
 /// The image cannot be read. A refusal is no error: it stands in the verdict.
 pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
-    let Trial { from, select, effort, scope, .. } = *trial;
+    let Trial { from, select, scope, .. } = *trial;
+    let workers = &Workers::new(trial.effort.parallel_requests);
     let judge_indexes = trial.gate.index_signature != IndexSignature::Ignore;
-    let found = Survey { from, select, effort, scope, judge_indexes }.read()?;
+    let found = Survey { from, select, workers, scope, judge_indexes }.read()?;
     Ok(trial.policy.judge(&found, trial.gate))
 }
 

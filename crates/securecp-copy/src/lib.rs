@@ -15,23 +15,28 @@ mod edits;
 mod error;
 mod job;
 mod judge;
+mod names;
 mod parallel;
 mod plan;
 mod probe;
+mod route;
 mod run;
 mod schedule;
 mod select;
 mod survey;
+mod written;
 
 pub use chain::Step;
 pub use edits::{CacheUse, Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
-pub use job::{Changed, Effort, Job, Outcome, Written, copy};
+pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName, copy};
 pub use judge::{Trial, judge};
+pub use names::NameState;
 pub use plan::{
-    BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, Plan, PlanError, Produced, Reason,
-    Work,
+    BlobAction, BlobWork, Change, FoundId, ManifestWork, Node, NodeId, Plan, PlanError,
+    PlannedName, Produced, Reason, SignatureWork, Work,
 };
-pub use probe::There;
+pub use probe::{Name, There};
+pub use route::{Route, Target};
 pub use select::{IndexMode, Select, host_platform};
 pub use survey::{Found, FoundManifest};

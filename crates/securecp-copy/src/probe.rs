@@ -1,75 +1,134 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use securecp_oci::{Descriptor, Digest, Reference, Repository, Tag};
+use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Repository, Tag};
 use securecp_transport::{Accepts, TransportError};
 use securecp_trust::Admitted;
 
 use crate::error::{CopyError, Phase, Side};
-use crate::job::Job;
-use crate::parallel;
+use crate::job::Copying;
+use crate::route::{Storage, StorageName};
 use crate::survey::Found;
 
-/// What the destination has and takes, asked without any effect.
+/// What one storage has and takes, asked without any effect.
 #[derive(Debug, Clone)]
 pub struct There {
-    /// `TRANSPORT:REST` of the destination.
+    /// `TRANSPORT:REST` of the first destination there.
     pub name: String,
     /// What it takes.
     pub accepts: Accepts,
-    /// The reference that names it, if it has one.
-    pub reference: Option<Reference>,
+    /// The routes that end there.
+    pub routes: Vec<usize>,
     /// Which blobs it has.
     pub blobs: HashMap<Digest, bool>,
     /// Which manifests it has.
     pub manifests: HashMap<Digest, bool>,
-    /// What its name (`None`) and the further tags stand for now.
-    pub names: Vec<(Option<Tag>, Option<Digest>)>,
-    /// Repositories of the same registry that hold the blobs.
-    pub mount_from: Vec<Repository>,
+    /// The names that are to be given there.
+    pub names: Vec<Name>,
+    /// For each route, the repository of the same registry from which its blobs may be mounted.
+    pub mount_from: HashMap<usize, Repository>,
 }
 
-/// Asks the destination about everything that `admitted` would bring.
-pub(crate) fn probe(job: &Job<'_>, admitted: &Admitted<Found>) -> Result<There, CopyError> {
-    let failed = |cause: TransportError| {
-        CopyError::transport(Phase::Probe, Side::Destination, job.to.name(), cause)
-    };
-    job.to.check(job.scope).map_err(failed)?;
-    let found = admitted.found();
-    let workers = job.effort.parallel_requests;
-    let blobs = blobs_of(found);
-    let manifests: Vec<_> = found.manifests().iter().map(|m| &m.subject.manifest).collect();
-    let names: Vec<Option<&Tag>> = std::iter::once(None).chain(job.tags.iter().map(Some)).collect();
-    let has_blob =
-        parallel::each(workers, &blobs, |b| job.to.has_blob(b, job.scope)).map_err(failed)?;
-    let has_manifest = parallel::each(workers, &manifests, |m| job.to.has_manifest(m, job.scope))
-        .map_err(failed)?;
-    let current =
-        parallel::each(workers, &names, |t| job.to.current(*t, job.scope)).map_err(failed)?;
-    let digests = manifests.iter().map(|m| m.digest().clone());
-    Ok(There {
-        name: job.to.name(),
-        accepts: job.to.accepts(),
-        reference: job.to.reference().cloned(),
-        blobs: blobs.into_iter().map(|b| b.digest).zip(has_blob).collect(),
-        manifests: digests.zip(has_manifest).collect(),
-        names: names.into_iter().map(|t| t.cloned()).zip(current).collect(),
-        mount_from: mount_candidates(job),
+/// A name that is to be given, and what it stands for now.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// The route whose image it is to name.
+    pub route: usize,
+    /// `TRANSPORT:REST` of its destination.
+    pub destination: String,
+    /// The tag beside the destination's own name, if it is not that name itself.
+    pub tag: Option<Tag>,
+    /// The name within the storage.
+    pub entry: Option<String>,
+    /// The reference under which signatures are made, if there is one.
+    pub reference: Option<Reference>,
+    /// The digest that it stands for now.
+    pub now: Option<Digest>,
+}
+
+/// Asks every storage about everything that would be brought there.
+pub(crate) fn probe(
+    copying: &Copying<'_>,
+    admitted: &[Admitted<Found>],
+) -> Result<Vec<There>, CopyError> {
+    let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
+    copying.workers.each(&copying.storages, |storage| {
+        Probe { copying, storage }.ask(&found).map_err(|cause| {
+            CopyError::transport(Phase::Probe, Side::Destination, storage.to.name(), cause)
+        })
     })
 }
 
+struct Probe<'a> {
+    copying: &'a Copying<'a>,
+    storage: &'a Storage<'a>,
+}
+
+impl Probe<'_> {
+    fn ask(&self, found: &[&Found]) -> Result<There, TransportError> {
+        let Self { copying: Copying { job, workers, .. }, storage } = self;
+        let (to, scope) = (storage.to, job.scope);
+        for name in storage.names.iter().filter(|name| name.tag.is_none()) {
+            name.to.check(scope)?;
+        }
+        let routes = storage.routes();
+        let coming: Vec<&Found> = routes.iter().map(|route| found[*route]).collect();
+        let (blobs, manifests) = (blobs_of(&coming), manifests_of(&coming));
+        let has_blob = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
+        let has_manifest = workers.each(&manifests, |manifest| to.has_manifest(manifest, scope))?;
+        let digests = manifests.iter().map(|manifest| manifest.digest().clone());
+        Ok(There {
+            name: to.name(),
+            accepts: to.accepts(),
+            blobs: blobs.into_iter().map(|blob| blob.digest).zip(has_blob).collect(),
+            manifests: digests.zip(has_manifest).collect(),
+            names: workers.each(&storage.names, |name| self.name(name))?,
+            mount_from: self.mount_candidates(&routes),
+            routes,
+        })
+    }
+
+    fn name(&self, name: &StorageName<'_>) -> Result<Name, TransportError> {
+        let reference = name.to.reference().map(|reference| match name.tag {
+            Some(tag) => reference.repository().tagged(tag.clone()),
+            None => reference.clone(),
+        });
+        Ok(Name {
+            route: name.route,
+            destination: name.to.name(),
+            tag: name.tag.cloned(),
+            entry: name.entry().map(str::to_owned),
+            reference,
+            now: name.to.current(name.tag, self.copying.job.scope)?,
+        })
+    }
+
+    fn mount_candidates(&self, routes: &[usize]) -> HashMap<usize, Repository> {
+        let Some(to) = self.storage.to.reference() else { return HashMap::new() };
+        let usable = |from: &&Repository| {
+            from.host() == to.repository().host() && from.path() != to.repository().path()
+        };
+        let source = |route: &usize| self.copying.job.routes[*route].from.repository();
+        let candidates = routes.iter().filter_map(|route| Some((*route, source(route)?)));
+        let candidates = candidates.filter(|(_, from)| usable(from));
+        candidates.map(|(route, from)| (route, from.clone())).collect()
+    }
+}
+
 /// Every blob of every image, each digest once.
-fn blobs_of(found: &Found) -> Vec<Descriptor> {
-    let images = found.manifests().iter().filter_map(|m| m.subject.manifest.image());
+fn blobs_of(coming: &[&Found]) -> Vec<Descriptor> {
+    let manifests = coming.iter().flat_map(|found| found.manifests());
+    let images = manifests.filter_map(|m| m.subject.manifest.image());
     let all = images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     all.filter(|blob| seen.insert(blob.digest.clone())).cloned().collect()
 }
 
-fn mount_candidates(job: &Job<'_>) -> Vec<Repository> {
-    let (Some(from), Some(to)) = (job.from.repository(), job.to.reference()) else {
-        return Vec::new();
-    };
-    let same_host = from.host() == to.repository().host();
-    let other_path = from.path() != to.repository().path();
-    if same_host && other_path { vec![from.clone()] } else { Vec::new() }
+/// Every manifest, each digest once.
+fn manifests_of<'a>(coming: &[&'a Found]) -> Vec<&'a RawManifest> {
+    let manifests = coming.iter().flat_map(|found| found.manifests());
+    let mut seen = HashSet::new();
+    manifests
+        .map(|found| &found.subject.manifest)
+        .filter(|manifest| seen.insert(manifest.digest().clone()))
+        .collect()
 }

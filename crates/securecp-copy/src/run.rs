@@ -7,34 +7,68 @@ use securecp_layer::{
 use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
-use securecp_transport::{BlobPut, Place, TransportError, Writing};
+use securecp_transport::{BlobPut, Destination, Source, TransportError, Writing};
 
 use crate::cached;
 use crate::chain::chain;
 use crate::error::{Cause, CopyError, Phase, Side, side_of};
-use crate::job::{Changed, Job, Written};
+use crate::job::{Copying, Job, Written};
+use crate::names::commit;
 use crate::plan::{
-    BlobAction, BlobWork, ManifestWork, NodeId, Plan, Produced, SignatureWork, Work, place,
+    BlobAction, BlobWork, ManifestWork, Node, NodeId, Plan, Produced, SignatureWork, Work, place,
 };
+use crate::route::Storage;
 use crate::schedule::{self, Done, Graph, Limits, Weight};
+use crate::written::written;
 
 /// What a run put, before the names move.
-pub(crate) struct Ran {
-    pub(crate) root: RawManifest,
-    pub(crate) manifests: Vec<(RawManifest, Place)>,
-    changed: Vec<Changed>,
+struct Ran {
+    /// For each node that is one.
+    manifests: Vec<Option<RawManifest>>,
     sent_bytes: u64,
 }
 
-impl Ran {
-    pub(crate) fn into_written(self) -> Written {
-        Written {
-            root: self.root,
-            manifests: self.manifests.iter().map(|(m, _)| m.digest().clone()).collect(),
-            changed: self.changed,
-            sent_bytes: self.sent_bytes,
-        }
-    }
+/// Where a run writes, one for each storage; `None` where everything is there already.
+pub(crate) type Writings<'a> = Vec<Option<Box<dyn Writing + 'a>>>;
+
+/// Begins to write, runs the plan, reads back, gives the names.
+pub(crate) fn write(copying: &Copying<'_>, plan: &Plan) -> Result<Written, CopyError> {
+    let writings = begin(copying, plan)?;
+    let ran = run(plan, copying, &writings)?;
+    read_back(plan, copying, &writings, &ran)?;
+    commit(plan, copying, writings, &ran.manifests)?;
+    Ok(written(plan, &ran.manifests, ran.sent_bytes))
+}
+
+fn begin<'a>(copying: &'a Copying<'_>, plan: &Plan) -> Result<Writings<'a>, CopyError> {
+    let begin = |(position, storage): (usize, &'a Storage<'_>)| {
+        let begun = (!plan.is_done_in(position)).then(|| storage.to.begin(copying.job.scope));
+        begun.transpose().map_err(|cause| failed(Phase::Begin, storage, cause))
+    };
+    copying.storages.iter().enumerate().map(begin).collect()
+}
+
+/// Looks whether every manifest is where it was put.
+fn read_back(
+    plan: &Plan,
+    copying: &Copying<'_>,
+    writings: &Writings<'_>,
+    ran: &Ran,
+) -> Result<(), CopyError> {
+    let put = plan.nodes().iter().zip(&ran.manifests);
+    let put: Vec<_> = put.filter_map(|(node, put)| Some((node, put.as_ref()?))).collect();
+    let check = |(node, manifest): &(&Node, &RawManifest)| {
+        let (Work::Manifest(work), Some(writing)) = (&node.work, &writings[node.storage]) else {
+            return Ok(());
+        };
+        let there = writing.read_back(manifest, place(plan, work), copying.job.scope);
+        there.map_err(|cause| failed(Phase::ReadBack, &copying.storages[node.storage], cause))
+    };
+    copying.workers.each(&put, check).map(drop)
+}
+
+fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError) -> CopyError {
+    CopyError::transport(phase, Side::Destination, storage.to.name(), cause)
 }
 
 /// What one node came to.
@@ -46,9 +80,21 @@ enum NodeResult {
 }
 
 /// Does everything that `plan` says, up to but without moving the names.
-pub(crate) fn run(plan: &Plan, job: &Job<'_>, writing: &dyn Writing) -> Result<Ran, CopyError> {
+fn run(plan: &Plan, copying: &Copying<'_>, writings: &Writings<'_>) -> Result<Ran, CopyError> {
+    let job = copying.job;
     let scope = job.scope.child();
-    let runner = Runner { plan, job, writing, scope: &scope };
+    let runner = |node: &Node| Runner {
+        plan,
+        job,
+        from: job.routes[plan.route_of(node)].from,
+        to: copying.storages[node.storage].to,
+        writing: writings[node.storage].as_deref(),
+        scope: &scope,
+    };
+    let work = |position: usize, done: &Done<NodeResult>| {
+        let node = &plan.nodes()[position];
+        runner(node).node(TaskId(position), &node.work, done)
+    };
     let needs: Vec<Vec<usize>> =
         plan.nodes().iter().map(|node| node.needs.iter().map(|id| id.0).collect()).collect();
     let graph = Graph {
@@ -65,8 +111,8 @@ pub(crate) fn run(plan: &Plan, job: &Job<'_>, writing: &dyn Writing) -> Result<R
             "another part failed",
         )))
     };
-    let done = schedule::execute(&graph, limits, stop, |node, done| runner.node(node, done))?;
-    Ok(collect(plan, done))
+    let done = schedule::execute(&graph, limits, stop, work)?;
+    Ok(collect(done))
 }
 
 fn weight(work: &Work) -> Weight {
@@ -78,49 +124,52 @@ fn weight(work: &Work) -> Weight {
     }
 }
 
-fn collect(plan: &Plan, done: Done<NodeResult>) -> Ran {
-    let mut manifests = Vec::new();
-    let mut changed = Vec::new();
-    let mut sent_bytes = 0;
-    let mut root = plan.found(0).subject.manifest.clone();
-    for (node, result) in plan.nodes().iter().zip(done.into_all()) {
-        match (&node.work, result) {
-            (Work::Manifest(work), NodeResult::Manifest(manifest)) => {
-                if work.found == 0 {
-                    root = manifest.clone();
-                }
-                changed.extend(change(plan, work, &manifest));
-                manifests.push((manifest, place(plan, work)));
+fn collect(done: Done<NodeResult>) -> Ran {
+    let (mut manifests, mut sent_bytes) = (Vec::new(), 0);
+    for result in done.into_all() {
+        manifests.push(match result {
+            NodeResult::Manifest(manifest) => Some(manifest),
+            NodeResult::Blob { descriptor, sent: true } => {
+                sent_bytes += descriptor.size;
+                None
             }
-            (_, NodeResult::Blob { descriptor, sent: true }) => sent_bytes += descriptor.size,
-            _ => {}
-        }
+            _ => None,
+        });
     }
-    Ran { root, manifests, changed, sent_bytes }
+    Ran { manifests, sent_bytes }
 }
 
-fn change(plan: &Plan, work: &ManifestWork, made: &RawManifest) -> Option<Changed> {
-    let Produced::Made(reasons) = &work.produced else { return None };
-    let from = plan.found(work.found).subject.manifest.digest().clone();
-    Some(Changed { from, to: made.digest().clone(), reasons: reasons.clone() })
-}
-
+/// Everything that one node needs.
 struct Runner<'a> {
     plan: &'a Plan,
     job: &'a Job<'a>,
-    writing: &'a dyn Writing,
+    from: &'a dyn Source,
+    to: &'a dyn Destination,
+    writing: Option<&'a dyn Writing>,
     scope: &'a Scope,
 }
 
 impl Runner<'_> {
-    fn node(&self, node: usize, done: &Done<NodeResult>) -> Result<NodeResult, CopyError> {
+    fn node(
+        &self,
+        task: TaskId,
+        work: &Work,
+        done: &Done<NodeResult>,
+    ) -> Result<NodeResult, CopyError> {
         self.scope.check().map_err(|stopped| self.stopped(stopped))?;
-        let task = TaskId(node);
-        match &self.plan.nodes()[node].work {
+        match work {
             Work::Blob(work) => self.blob(task, work),
             Work::Manifest(work) => self.manifest(task, work, done),
             Work::Signatures(work) => self.signatures(work, done),
         }
+    }
+
+    /// A storage that has everything is not written; its plan asks for nothing.
+    fn writing(&self) -> Result<&dyn Writing, TransportError> {
+        self.writing.ok_or_else(|| TransportError::Unsupported {
+            name: self.to.name(),
+            problem: "nothing was to be written there".to_owned(),
+        })
     }
 
     fn blob(&self, task: TaskId, work: &BlobWork) -> Result<NodeResult, CopyError> {
@@ -150,7 +199,7 @@ impl Runner<'_> {
             mount_from,
             open: &|| self.open(task, work),
         };
-        let descriptor = self.retry(task, || self.writing.put_blob(&put, self.scope))?;
+        let descriptor = self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         if let Some(wanted) = &work.remembered {
             cached::remember(self.job, task, wanted, &descriptor);
         }
@@ -160,7 +209,8 @@ impl Runner<'_> {
 
     fn recalled(&self, work: &BlobWork) -> Result<Option<Descriptor>, CopyError> {
         let Some(wanted) = &work.remembered else { return Ok(None) };
-        cached::recall(self.job, wanted, self.scope).map_err(|e| self.failed(Phase::Blob, e))
+        cached::recall(self.job, self.to, wanted, self.scope)
+            .map_err(|e| self.failed(Phase::Blob, e))
     }
 
     /// Makes the changed blob in a private unnamed file first; it is sent only if the destination does not have it.
@@ -175,14 +225,14 @@ impl Runner<'_> {
         if !there {
             let put =
                 BlobPut { known: Some(&descriptor), mount_from: &[], open: &|| Ok(spool.layer()) };
-            self.retry(task, || self.writing.put_blob(&put, self.scope))?;
+            self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         }
         self.job.report.event(&Event::Finished { task });
         Ok(NodeResult::Blob { descriptor, sent: !there })
     }
 
     fn is_there(&self, task: TaskId, blob: &Descriptor) -> Result<bool, CopyError> {
-        self.retry(task, || self.job.to.has_blob(blob, self.scope))
+        self.retry(task, || self.to.has_blob(blob, self.scope))
     }
 
     fn skip(&self, task: TaskId, subject: &str, why: &str, work: &BlobWork) -> NodeResult {
@@ -195,7 +245,7 @@ impl Runner<'_> {
         if let Some(bytes) = &work.made {
             return Ok(Layer::verified(work.source.clone(), Once::new(bytes.clone())));
         }
-        let opened = self.job.from.blob(&work.source, self.scope);
+        let opened = self.from.blob(&work.source, self.scope);
         let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
         chain(&work.step, Watched::wrap(layer, self.job.report, task))
     }
@@ -249,7 +299,7 @@ impl Runner<'_> {
             size: Some(manifest.size()),
         });
         let at = place(self.plan, work);
-        self.retry(task, || self.writing.put_manifest(&manifest, at, self.scope))
+        self.retry(task, || self.writing()?.put_manifest(&manifest, at, self.scope))
             .map_err(|error| CopyError { phase: Phase::Manifest, ..error })?;
         self.job.report.event(&Event::Finished { task });
         Ok(NodeResult::Manifest(manifest))
@@ -358,20 +408,22 @@ impl Runner<'_> {
         work: &SignatureWork,
         done: &Done<NodeResult>,
     ) -> Result<NodeResult, CopyError> {
-        let found = self.plan.found(work.found);
-        let Some(NodeResult::Manifest(manifest)) = done.of(work.manifest.0) else {
+        let signed = (done.of(work.manifest.0), &self.plan.nodes()[work.manifest.0].work);
+        let (Some(NodeResult::Manifest(manifest)), Work::Manifest(found)) = signed else {
             return Ok(NodeResult::Signatures);
         };
-        let carried = found.subject.signatures.as_deref().unwrap_or_default();
-        let mut signatures = carried[..work.carried.min(carried.len())].to_vec();
+        let found = self.plan.found(found.found);
+        let mut signatures = work.carried.clone();
         for signer in &self.job.edits.signing.signers {
             for identity in &work.identities {
                 let signed = signer.sign(manifest, identity);
                 signatures.push(signed.map_err(|source| self.unsigned(signer.name(), source))?);
             }
         }
-        self.writing
-            .put_signatures(manifest, found.place, &signatures, self.scope)
+        self.writing()
+            .and_then(|writing| {
+                writing.put_signatures(manifest, found.place, &signatures, self.scope)
+            })
             .map_err(|error| self.failed(Phase::Signatures, error))?;
         Ok(NodeResult::Signatures)
     }
@@ -388,8 +440,8 @@ impl Runner<'_> {
     fn failed(&self, phase: Phase, error: TransportError) -> CopyError {
         let side = side_of(&error);
         let place = match side {
-            Side::Source => self.job.from.name(),
-            Side::Destination => self.job.to.name(),
+            Side::Source => self.from.name(),
+            Side::Destination => self.to.name(),
         };
         CopyError::transport(phase, side, place, error)
     }

@@ -11,8 +11,9 @@ use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, IndexSignature, Judged, Subject};
 
 use crate::error::{Cause, CopyError, Phase, Side};
-use crate::job::{Effort, Job};
-use crate::parallel;
+use crate::job::Copying;
+use crate::parallel::Workers;
+use crate::route::Route;
 use crate::select::{IndexMode, Select};
 
 /// Largest configuration that is read, in bytes: 4 MiB.
@@ -70,14 +71,19 @@ impl Judged for Found {
     }
 }
 
-/// Reads what `job` selects of its source, and whatever planning needs to know besides.
-pub(crate) fn survey(job: &Job<'_>) -> Result<Found, CopyError> {
-    let effort = job.effort;
+/// Reads what is selected of every source, and whatever planning needs to know besides.
+pub(crate) fn survey(copying: &Copying<'_>) -> Result<Vec<Found>, CopyError> {
+    copying.workers.each(copying.job.routes, |route| survey_one(copying, route))
+}
+
+fn survey_one(copying: &Copying<'_>, route: &Route<'_>) -> Result<Found, CopyError> {
+    let (job, workers) = (copying.job, &copying.workers);
     let judge_indexes = job.gate.index_signature != IndexSignature::Ignore;
-    let (from, select, scope) = (job.from, job.select, job.scope);
-    let survey = Survey { from, select, effort, scope, judge_indexes };
+    let (from, select, scope) = (route.from, job.select, job.scope);
+    let survey = Survey { from, select, workers, scope, judge_indexes };
     let mut found = survey.read()?;
-    if job.edits.need_config() || may_convert(&job.to.accepts(), &found.manifests) {
+    let converts = |accepts: Accepts| may_convert(&accepts, &found.manifests);
+    if job.edits.need_config() || route.to.iter().any(|target| converts(target.to.accepts())) {
         survey.read_configs(&mut found.manifests)?;
     }
     Ok(found)
@@ -94,7 +100,7 @@ fn may_convert(accepts: &Accepts, manifests: &[FoundManifest]) -> bool {
 pub(crate) struct Survey<'a> {
     pub(crate) from: &'a dyn Source,
     pub(crate) select: &'a Select,
-    pub(crate) effort: Effort,
+    pub(crate) workers: &'a Workers,
     pub(crate) scope: &'a Scope,
     /// Keep the indexes on the way to a chosen image, so that they are judged too.
     pub(crate) judge_indexes: bool,
@@ -220,8 +226,7 @@ impl Survey<'_> {
                 return Ok(());
             }
             let wanted = self.new_entries(&manifests[level.clone()], &known, &wanted_of_root)?;
-            let read =
-                parallel::each(self.effort.parallel_requests, &wanted, |entry| self.child(entry))?;
+            let read = self.workers.each(&wanted, |entry| self.child(entry))?;
             let start = manifests.len();
             for manifest in read {
                 known.insert(manifest.digest().clone(), manifests.len());
@@ -270,8 +275,7 @@ impl Survey<'_> {
 
     /// The configurations of images (not of artifacts), whole and verified.
     fn read_configs(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
-        let workers = self.effort.parallel_requests;
-        let configs = parallel::each(workers, manifests, |m| match m.subject.manifest.image() {
+        let configs = self.workers.each(manifests, |m| match m.subject.manifest.image() {
             Some(image) if image.config.media_type.is_image_config() => {
                 self.config(&image.config).map(Some)
             }
@@ -304,10 +308,9 @@ impl Survey<'_> {
     }
 
     fn read_signatures(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
-        let workers = self.effort.parallel_requests;
-        let looked_up = parallel::each(workers, manifests, |m| {
-            self.signatures(&m.subject.manifest, m.place_at_source)
-        })?;
+        let looked_up = self
+            .workers
+            .each(manifests, |m| self.signatures(&m.subject.manifest, m.place_at_source))?;
         for (manifest, signatures) in manifests.iter_mut().zip(looked_up) {
             manifest.subject.signatures = signatures;
         }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use securecp_copy::{
-    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Select, Side, Signing,
-    copy,
+    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Route, Select, Side,
+    Signing, Target, copy,
 };
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
@@ -18,7 +18,8 @@ use securecp_oci::{
     PlatformWish, RawManifest, Reference, Repository, Signature, Tag, Transport,
 };
 use securecp_transport::{
-    Accepts, BlobPut, Destination, Place, Source, SourceTraits, TransportError, Writing,
+    Accepts, BlobPut, CommitError, Destination, Naming, Place, Source, SourceTraits,
+    TransportError, Writing,
 };
 use securecp_trust::{Gate, IndexSignature, Policy};
 
@@ -342,15 +343,10 @@ impl Writing for Filling<'_> {
         }
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        _: &[Tag],
-        _: &Scope,
-    ) -> Result<(), TransportError> {
+    fn commit(self: Box<Self>, names: &[Naming<'_>], _: &Scope) -> Result<(), CommitError> {
         let mut state = self.0.state.lock().unwrap();
         state.log.push("commit".to_owned());
-        state.name = Some(root.digest().clone());
+        state.name = Some(names[0].root.digest().clone());
         Ok(())
     }
 }
@@ -388,9 +384,7 @@ impl<'a> Ask<'a> {
     fn copy(&self) -> Result<Outcome, CopyError> {
         let keys = |_: &str| Err(std::io::Error::other("no keys here"));
         copy(&Job {
-            from: self.from,
-            to: self.to,
-            tags: &self.tags,
+            routes: &[Route { from: self.from, to: &[Target { to: self.to, tags: &self.tags }] }],
             select: &self.select,
             policy: &self.policy,
             gate: &Gate::new(&keys).index_signature(self.index_signature),
@@ -426,7 +420,7 @@ fn copies_everything_once_and_commits_last() {
     assert!(last_child < root && root < first_read, "{lines:?}");
     assert_eq!(kinds.iter().filter(|k| **k == "read").count(), 3);
     assert_eq!(to.state.lock().unwrap().name.as_ref(), Some(from.root.digest()));
-    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+    assert_eq!(outcome.written.unwrap().images[0].root.bytes(), from.root.bytes());
     assert_eq!(from.root_reads.load(Ordering::SeqCst), 1, "what was judged is what is copied");
 }
 
@@ -615,7 +609,7 @@ fn a_sparse_index_keeps_its_bytes() {
     let (from, to) = (two_platforms(), Shelf::new());
     let select = platforms(&["arm64"], IndexMode::Sparse);
     let outcome = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap();
-    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+    assert_eq!(outcome.written.unwrap().images[0].root.bytes(), from.root.bytes());
     let state = to.state.lock().unwrap();
     assert_eq!((state.blobs.len(), state.manifests.len()), (3, 2));
 }
@@ -625,7 +619,7 @@ fn a_rewritten_index_names_only_what_is_copied() {
     let (from, to) = (two_platforms(), Shelf::new());
     let select = platforms(&["arm64"], IndexMode::Rewrite);
     let outcome = Ask { select: select.clone(), ..Ask::new(&from, &to) }.copy().unwrap();
-    let root = outcome.written.unwrap().root;
+    let root = outcome.written.unwrap().images[0].root.clone();
     let entries = &root.index().unwrap().manifests;
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0].platform.as_ref().unwrap().architecture, "arm64");
@@ -640,7 +634,7 @@ fn all_platforms_of_an_index_leave_it_as_it_is() {
     let (from, to) = (two_platforms(), Shelf::new());
     let select = platforms(&["arm64", "amd64"], IndexMode::Rewrite);
     let outcome = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap();
-    assert_eq!(outcome.written.unwrap().root.bytes(), from.root.bytes());
+    assert_eq!(outcome.written.unwrap().images[0].root.bytes(), from.root.bytes());
 }
 
 #[test]
@@ -847,7 +841,7 @@ fn the_index_that_led_to_an_image_is_judged_where_that_is_asked_for() {
     for (index_signature, judged) in [(IndexSignature::Ignore, 1), (IndexSignature::Require, 2)] {
         let asked = Ask { select: amd64(), dry_run: true, index_signature, ..Ask::new(&from, &to) };
         let outcome = asked.copy().unwrap();
-        assert_eq!(outcome.plan.admitted().verdict().subjects.len(), judged);
-        assert_eq!(outcome.plan.admitted().found().manifests().len(), 1, "it is not copied");
+        assert_eq!(outcome.plan.admitted()[0].verdict().subjects.len(), judged);
+        assert_eq!(outcome.plan.admitted()[0].found().manifests().len(), 1, "it is not copied");
     }
 }

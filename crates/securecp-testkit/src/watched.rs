@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use securecp_layer::Scope;
 use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Reference, Signature, Tag};
-use securecp_transport::{Accepts, BlobPut, Destination, Piece, Place, TransportError, Writing};
+use securecp_transport::{
+    Accepts, BlobPut, CommitError, Destination, Naming, Piece, Place, TransportError, Writing,
+};
 
 /// One effect on a destination, or the attempt at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub enum Effect {
     Evidence(Digest),
     /// A manifest, or a piece of evidence, was read back.
     ReadBack(Digest),
-    /// The names moved, with so many tags beside the user's.
-    Commit(Digest, usize),
+    /// The names moved, each to this digest.
+    Commit(Vec<Digest>),
     /// Writing ended without commit.
     Abandon,
 }
@@ -95,6 +97,14 @@ impl Destination for WatchedDestination {
 
     fn reference(&self) -> Option<&Reference> {
         self.destination.reference()
+    }
+
+    fn storage(&self) -> Option<String> {
+        self.destination.storage()
+    }
+
+    fn entry(&self) -> Option<&str> {
+        self.destination.entry()
     }
 
     fn accepts(&self) -> Accepts {
@@ -211,14 +221,10 @@ impl Writing for Watched<'_> {
         self.writing()?.read_back(manifest, place, scope)
     }
 
-    fn commit(
-        mut self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        self.notes.note(Effect::Commit(root.digest().clone(), tags.len()))?;
-        self.writing.take().ok_or_else(over)?.commit(root, tags, scope)
+    fn commit(mut self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        let names_given = names.iter().map(|naming| naming.root.digest().clone()).collect();
+        self.notes.note(Effect::Commit(names_given))?;
+        self.writing.take().ok_or_else(over)?.commit(names, scope)
     }
 }
 

@@ -7,7 +7,7 @@ use securecp_layer::{LayerError, Scope};
 use securecp_oci::{Descriptor, RawManifest};
 use securecp_testkit::{Bend, BentSource, Effect, Fixture, WatchedDestination};
 use securecp_transport::{
-    BlobPut, Destination, DestinationOptions, Place, Source, SourceOptions, TransportError,
+    BlobPut, Destination, DestinationOptions, Naming, Place, Source, SourceOptions, TransportError,
     open_destination, open_source,
 };
 
@@ -59,7 +59,7 @@ impl Bench {
         }
         writing.put_manifest(&root, Place::Root, scope)?;
         writing.read_back(&root, Place::Root, scope)?;
-        writing.commit(&root, &[], scope)
+        writing.commit(&[Naming::own(destination, &root)], scope).map_err(|error| error.cause)
     }
 }
 
@@ -96,7 +96,7 @@ fn watched_destinations_note_every_effect_in_order() {
         blob(&image.config),
         Effect::Manifest(root.digest().clone(), Place::Root),
         Effect::ReadBack(root.digest().clone()),
-        Effect::Commit(root.digest().clone(), 0),
+        Effect::Commit(vec![root.digest().clone()]),
     ];
     assert_eq!(destination.effects(), expected);
     assert!(bench.target().join("index.json").exists());

@@ -1,4 +1,4 @@
-use securecp_layer::{Layer, LayerError, Scope};
+use securecp_layer::{Layer, LayerError, Scope, Stopped};
 use securecp_oci::{
     Attached, Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
 };
@@ -58,6 +58,17 @@ pub trait Destination: Send + Sync {
 
     /// The Docker reference under which signatures are made here, if there is one.
     fn reference(&self) -> Option<&Reference>;
+
+    /// Names the storage that this destination shares with others: a blob, manifest or signature that is put through
+    /// one of them is there for all, and one [`Writing`] serves them. `None` shares with nobody.
+    fn storage(&self) -> Option<String> {
+        None
+    }
+
+    /// The name of the image within its storage: a tag, the name in a layout; `None` if it has none there.
+    fn entry(&self) -> Option<&str> {
+        None
+    }
 
     /// What it takes.
     fn accepts(&self) -> Accepts;
@@ -194,14 +205,58 @@ pub trait Writing: Send + Sync {
         scope: &Scope,
     ) -> Result<(), TransportError>;
 
-    /// Makes the name that the user gave, and `tags` beside it, stand for `root`. The last step.
+    /// Makes the names stand for their manifests. The last step.
     ///
     /// # Errors
     /// It failed; the error says which names moved.
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError>;
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError>;
+}
+
+/// A name that is to stand for a manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'a> {
+    /// The name within the storage, as [`Destination::entry`] gives it.
+    pub entry: Option<&'a str>,
+    /// The manifest.
+    pub root: &'a RawManifest,
+    /// It stands for that manifest already.
+    pub stands: bool,
+}
+
+impl<'a> Naming<'a> {
+    /// The name that `destination` itself has.
+    pub fn own(destination: &'a dyn Destination, root: &'a RawManifest) -> Self {
+        Self { entry: destination.entry(), root, stands: false }
+    }
+
+    /// A further name beside it.
+    pub fn tag(tag: &'a Tag, root: &'a RawManifest) -> Self {
+        Self { entry: Some(tag.as_str()), root, stands: false }
+    }
+}
+
+/// Names that could not all be given. A name that is in neither list did not move.
+#[derive(Debug, thiserror::Error)]
+#[error("giving names")]
+pub struct CommitError {
+    /// Why the first of them could not be given.
+    #[source]
+    pub cause: TransportError,
+    /// Positions of the names that stand for their manifests now.
+    pub moved: Vec<usize>,
+    /// Positions of the names of which it is not known.
+    pub unclear: Vec<usize>,
+}
+
+impl From<TransportError> for CommitError {
+    /// Nothing moved.
+    fn from(cause: TransportError) -> Self {
+        Self { cause, moved: Vec::new(), unclear: Vec::new() }
+    }
+}
+
+impl From<Stopped> for CommitError {
+    fn from(stopped: Stopped) -> Self {
+        TransportError::from(stopped).into()
+    }
 }

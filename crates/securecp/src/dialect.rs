@@ -120,7 +120,8 @@ fn logged(level: &str, text: &str) -> String {
 /// What the reference says on standard output while it copies, in its order.
 pub(crate) fn copy_lines(outcome: &Outcome, remove_signatures: bool) -> String {
     let plan = &outcome.plan;
-    let found = plan.admitted().found().manifests();
+    let Some(admitted) = plan.admitted().first() else { return String::new() };
+    let found = admitted.found().manifests();
     let images: Vec<&RawManifest> =
         found.iter().map(|m| &m.subject.manifest).filter(|m| m.image().is_some()).collect();
     let mut lines = String::new();

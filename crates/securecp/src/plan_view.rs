@@ -3,17 +3,33 @@
 use std::fmt::Write;
 
 use indicatif::HumanBytes;
-use securecp_copy::{BlobAction, BlobWork, Change, ManifestWork, Plan, Produced, Work};
-use securecp_oci::{Digest, Tag};
+use securecp_copy::{
+    BlobAction, BlobWork, Change, ManifestWork, NodeId, Plan, PlannedName, Produced, Work,
+};
+use securecp_oci::Digest;
 use serde_json::{Value, json};
 
 /// The plan as JSON.
 pub(crate) fn to_json(plan: &Plan) -> Value {
+    let mut value = body(plan);
+    match (sources(plan).as_slice(), destinations(plan).as_slice()) {
+        ([source], [destination]) => {
+            value["source"] = json!(source);
+            value["destination"] = json!(destination);
+            let digest = plan.names().first().and_then(|name| plan.digest_of(name));
+            value["digest"] = json!(digest.map(Digest::to_string));
+        }
+        (sources, destinations) => {
+            value["sources"] = json!(sources);
+            value["destinations"] = json!(destinations);
+        }
+    }
+    value
+}
+
+fn body(plan: &Plan) -> Value {
     json!({
         "dryRun": true,
-        "source": plan.admitted().found().source_name(),
-        "destination": plan.there().name,
-        "digest": plan.root_digest().map(Digest::to_string),
         "bytesToMove": plan.bytes_to_move(),
         "blobs": blobs(plan).map(blob_json).collect::<Vec<_>>(),
         "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
@@ -29,16 +45,30 @@ pub(crate) fn to_text(plan: &Plan) -> String {
     rows.extend(manifests(plan).map(|work| manifest_row(plan, work)));
     rows.extend(signatures(plan).iter().flat_map(Signatures::rows));
     rows.extend(names(plan).map(|name| name.row()));
-    let mut table = format!(
-        "plan: {} to {}, nothing is changed\n",
-        plan.admitted().found().source_name(),
-        plan.there().name
-    );
+    let mut table = format!("plan: {}, nothing is changed\n", title(plan));
     rows.iter().for_each(|[action, size, what]| {
         let _ = writeln!(table, "{action:<8} {size:>11}  {what}");
     });
     let _ = writeln!(table, "{} to move", HumanBytes(plan.bytes_to_move()));
     table
+}
+
+fn title(plan: &Plan) -> String {
+    match (sources(plan).as_slice(), destinations(plan).as_slice()) {
+        ([source], [destination]) => format!("{source} to {destination}"),
+        ([source], destinations) => format!("{source} to {} destinations", destinations.len()),
+        (sources, _) => format!("{} images to {} names", sources.len(), plan.names().len()),
+    }
+}
+
+fn sources(plan: &Plan) -> Vec<&str> {
+    plan.admitted().iter().map(|admitted| admitted.found().source_name()).collect()
+}
+
+/// Each destination once, without its further tags.
+fn destinations(plan: &Plan) -> Vec<&str> {
+    let own = plan.names().iter().filter(|name| name.name.tag.is_none());
+    own.map(|name| name.name.destination.as_str()).collect()
 }
 
 fn blobs(plan: &Plan) -> impl Iterator<Item = &BlobWork> {
@@ -73,10 +103,10 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
         _ => None,
     });
     let works: Vec<_> = works.collect();
-    let of = |found: usize| {
-        let subject = &plan.found(found).subject;
-        let work = works.iter().find(|work| work.found == found);
-        let carried = work.map_or(0, |work| work.carried);
+    let of = |(id, manifest): (NodeId, &ManifestWork)| {
+        let subject = &plan.found(manifest.found).subject;
+        let work = works.iter().find(|work| work.manifest == id);
+        let carried = work.map_or(0, |work| work.carried.len());
         let there = subject.signatures.as_ref().map_or(0, Vec::len);
         Signatures {
             manifest: subject.manifest.digest().clone(),
@@ -85,7 +115,11 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
             left: there.saturating_sub(carried),
         }
     };
-    let all = (0..plan.admitted().found().manifests().len()).map(of);
+    let manifests = plan.nodes().iter().enumerate().filter_map(|(id, node)| match &node.work {
+        Work::Manifest(work) => Some((NodeId(id), work)),
+        _ => None,
+    });
+    let all = manifests.map(of);
     all.filter(|signatures| signatures.carried + signatures.new + signatures.left > 0).collect()
 }
 
@@ -201,18 +235,18 @@ struct Name<'a> {
 }
 
 fn names(plan: &Plan) -> impl Iterator<Item = Name<'_>> {
-    let there = plan.there();
-    there.names.iter().map(move |(tag, now)| Name {
-        name: name(tag.as_ref(), plan),
-        now: now.as_ref(),
-        then: plan.root_digest(),
+    plan.names().iter().map(|planned| Name {
+        name: name(plan, planned),
+        now: planned.name.now.as_ref(),
+        then: plan.digest_of(planned),
     })
 }
 
-fn name(tag: Option<&Tag>, plan: &Plan) -> String {
-    match tag {
-        Some(tag) => format!("tag {tag}"),
-        None => plan.there().name.clone(),
+/// A tag beside the only destination needs no more than its own name.
+fn name(plan: &Plan, planned: &PlannedName) -> String {
+    match (&planned.name.tag, destinations(plan).len()) {
+        (Some(tag), 1) => format!("tag {tag}"),
+        _ => plan.shown(planned),
     }
 }
 

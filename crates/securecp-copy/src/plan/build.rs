@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use securecp_oci::{
     Algorithm, Annotations, ConvertError, Descriptor, Digest, Image, ManifestFormat, ManifestKind,
-    MediaType, RawManifest, convert_image,
+    MediaType, RawManifest, Signature, convert_image,
 };
 
 use crate::chain::Step;
@@ -13,102 +13,140 @@ use crate::plan::layers::{
 };
 use crate::plan::signatures::SignatureDesk;
 use crate::plan::{
-    BlobAction, BlobWork, Change, ManifestWork, Node, NodeId, PlanError, Produced, Reason,
-    SignatureWork, Work,
+    BlobAction, BlobWork, Change, FoundId, ManifestWork, Node, NodeId, PlanError, PlannedName,
+    Produced, Reason, SignatureWork, Work,
 };
-use crate::probe::There;
+use crate::probe::{Name, There};
 use crate::survey::{Found, FoundManifest};
 
-/// The whole graph, and which node is the root manifest.
-pub(super) fn graph(
-    found: &Found,
+/// What can be refused without looking at any image.
+pub(super) fn check(
     edits: &Edits,
-    there: &There,
+    there: &[There],
     signatures_required: bool,
-) -> Result<(Vec<Node>, NodeId), PlanError> {
+) -> Result<(), PlanError> {
+    check_cache(edits, signatures_required)?;
+    there.iter().try_for_each(check_names)
+}
+
+/// Adds everything that goes to one storage to the graph; returns its names.
+pub(super) fn extend(
+    nodes: &mut Vec<Node>,
+    storage: usize,
+    found: &[&Found],
+    edits: &Edits,
+    there: &[There],
+) -> Result<Vec<PlannedName>, PlanError> {
+    let names = there.iter().map(|there| there.names.len()).sum();
+    let there = &there[storage];
     let mut builder = Builder {
-        found: found.manifests(),
+        found,
         edits,
         there,
-        nodes: Vec::new(),
+        storage,
+        nodes,
         blobs: HashMap::new(),
         manifests: HashMap::new(),
+        planned: HashMap::new(),
+        bearers: BTreeMap::new(),
     };
     builder.check_kinds()?;
-    check_cache(edits, signatures_required)?;
     builder.check_sizes()?;
-    let root = builder.manifest(0)?;
-    builder.check_name(root)?;
+    for route in &there.routes {
+        builder.manifest(FoundId::root(*route))?;
+    }
+    builder.all_signatures(names)?;
     builder.check_effect()?;
-    Ok((builder.nodes, root))
+    builder.names()
 }
 
 /// A blob stands once for each form that it gets.
 type BlobKey = (Digest, Option<Digest>, Vec<Change>, Option<(MediaType, Annotations)>, bool);
 
+/// A manifest stands once for each form that it gets: the same edits apply to all.
+type ManifestKey = (Digest, Option<Vec<usize>>);
+
 /// Which node stands at which position of a manifest's list.
 type Positions = Vec<(usize, NodeId)>;
 
 struct Builder<'a> {
-    found: &'a [FoundManifest],
+    found: &'a [&'a Found],
     edits: &'a Edits,
     there: &'a There,
-    nodes: Vec<Node>,
+    storage: usize,
+    nodes: &'a mut Vec<Node>,
     blobs: HashMap<BlobKey, NodeId>,
-    manifests: HashMap<usize, NodeId>,
+    manifests: HashMap<ManifestKey, NodeId>,
+    planned: HashMap<FoundId, NodeId>,
+    /// The manifests found that became one node.
+    bearers: BTreeMap<NodeId, Vec<FoundId>>,
 }
 
-impl Builder<'_> {
-    /// Plans manifest `index` after everything that it needs; each once.
-    fn manifest(&mut self, index: usize) -> Result<NodeId, PlanError> {
-        if let Some(id) = self.manifests.get(&index) {
-            return Ok(*id);
+impl<'a> Builder<'a> {
+    fn at(&self, id: FoundId) -> &'a FoundManifest {
+        &self.found[id.route].manifests()[id.manifest]
+    }
+
+    /// Every manifest that comes here.
+    fn coming(&self) -> impl Iterator<Item = &'a FoundManifest> {
+        let found = self.found;
+        self.there.routes.iter().flat_map(move |route| found[*route].manifests())
+    }
+
+    /// Plans a manifest after everything that it needs; one that other routes bring too stands once.
+    fn manifest(&mut self, id: FoundId) -> Result<NodeId, PlanError> {
+        if let Some(node) = self.planned.get(&id) {
+            return Ok(*node);
         }
-        let found = &self.found[index];
+        let found = self.at(id);
+        let mut entries = Vec::new();
+        for (position, child) in &found.entries {
+            let child = FoundId { manifest: *child, ..id };
+            entries.push((*position, self.manifest(child)?));
+        }
+        let key = (found.subject.manifest.digest().clone(), found.keep.clone());
+        let node = match self.manifests.get(&key) {
+            Some(node) => *node,
+            None => self.new_manifest(id, entries)?,
+        };
+        self.check_signed(found, node)?;
+        self.manifests.insert(key, node);
+        self.planned.insert(id, node);
+        self.bearers.entry(node).or_default().push(id);
+        Ok(node)
+    }
+
+    fn new_manifest(&mut self, id: FoundId, entries: Positions) -> Result<NodeId, PlanError> {
+        let found = self.at(id);
         let manifest = &found.subject.manifest;
         let mut needs = Vec::new();
         let (mut layers, mut described) = (Vec::new(), Vec::new());
         let convert = self.conversion(manifest);
         if let Some(image) = manifest.image() {
-            let (config, planned) = self.image(found, image, convert)?;
+            let (config, planned) = self.image(id, image, convert)?;
             needs.push(config);
             layers = planned;
             described = further_recipients(manifest, image, self.edits)?;
-        }
-        let mut entries = Vec::new();
-        for (position, child) in &found.entries {
-            entries.push((*position, self.manifest(*child)?));
         }
         needs.extend(layers.iter().chain(&entries).map(|(_, id)| *id));
         let mut reasons = self.reasons(found, &layers, &entries);
         reasons.extend(convert.map(Reason::Converted));
         reasons.extend(described.iter().map(|(layer, _)| Reason::Recipients(*layer)));
         let keep = found.keep.clone();
-        let produced = self.produced(index, reasons)?;
+        let produced = self.produced(manifest, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
             && matches!(produced, Produced::Kept(_))
             // Putting it again is what makes sure that it is listed among its subject's referrers.
             && manifest.view().subject().is_none();
-        let work = ManifestWork {
-            found: index,
-            layers,
-            entries,
-            convert,
-            described,
-            keep,
-            produced,
-            there,
-        };
-        let id = self.push(Work::Manifest(work), needs);
-        self.manifests.insert(index, id);
-        self.signatures(index, id)?;
-        Ok(id)
+        let work =
+            ManifestWork { found: id, layers, entries, convert, described, keep, produced, there };
+        Ok(self.push(Work::Manifest(work), needs))
     }
 
     fn push(&mut self, work: Work, mut needs: Vec<NodeId>) -> NodeId {
         needs.sort_unstable();
         needs.dedup();
-        self.nodes.push(Node { work, needs });
+        self.nodes.push(Node { work, storage: self.storage, needs });
         NodeId(self.nodes.len() - 1)
     }
 
@@ -128,12 +166,13 @@ impl Builder<'_> {
     /// The configuration and the layers of an image.
     fn image(
         &mut self,
-        found: &FoundManifest,
+        id: FoundId,
         image: &Image,
         convert: Option<ManifestFormat>,
     ) -> Result<(NodeId, Positions), PlanError> {
+        let found = self.at(id);
         let manifest = &found.subject.manifest;
-        let (layers, planned) = self.layers(found, image, convert)?;
+        let (layers, planned) = self.layers(id, image, convert)?;
         let made = match (convert, &found.config) {
             (Some(to), Some(config)) => {
                 let converted = convert_image(manifest, &planned, config, to);
@@ -146,8 +185,8 @@ impl Builder<'_> {
             (None, _) => None,
         };
         let config = match made {
-            Some(bytes) => self.made(bytes),
-            None => self.verbatim(&image.config),
+            Some(bytes) => self.made(id.route, bytes),
+            None => self.verbatim(id.route, &image.config),
         };
         Ok((config, layers))
     }
@@ -155,10 +194,11 @@ impl Builder<'_> {
     /// The layers as nodes, and as they will be described but for digests and sizes that are not known yet.
     fn layers(
         &mut self,
-        found: &FoundManifest,
+        id: FoundId,
         image: &Image,
         convert: Option<ManifestFormat>,
     ) -> Result<(Positions, Vec<Descriptor>), PlanError> {
+        let found = self.at(id);
         let manifest = &found.subject.manifest;
         let diff_ids = match &found.config {
             Some(config) => diff_ids(manifest, image, config)?,
@@ -186,41 +226,46 @@ impl Builder<'_> {
             };
             let plan = step(&at, self.edits)?;
             planned.push(Descriptor { media_type: plan.media_type.clone(), ..descriptor.clone() });
-            nodes.push((position, self.layer(&descriptor, plan, diff_id)));
+            nodes.push((position, self.layer(id.route, &descriptor, plan, diff_id)));
         }
         Ok((nodes, planned))
     }
 
     /// A blob whose bytes are at hand.
-    fn made(&mut self, bytes: Bytes) -> NodeId {
+    fn made(&mut self, route: usize, bytes: Bytes) -> NodeId {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let source = Descriptor::new(MediaType::OCI_CONFIG, digest, bytes.len() as u64);
         let action = BlobAction::Copy { mount_from: Vec::new() };
         let (step, changes, remembered) = (Step::default(), Vec::new(), None);
-        self.push(
-            Work::Blob(BlobWork { source, step, changes, action, remembered, made: Some(bytes) }),
-            Vec::new(),
-        )
+        let made = Some(bytes);
+        let work = BlobWork { route, source, step, changes, action, remembered, made };
+        self.push(Work::Blob(work), Vec::new())
     }
 
     /// A blob whose bytes stay as they are.
-    fn verbatim(&mut self, source: &Descriptor) -> NodeId {
+    fn verbatim(&mut self, route: usize, source: &Descriptor) -> NodeId {
         let plan = Planned {
             step: Step::default(),
             changes: Vec::new(),
             media_type: source.media_type.clone(),
             remembered: None,
         };
-        self.layer(source, plan, None)
+        self.layer(route, source, plan, None)
     }
 
-    fn layer(&mut self, source: &Descriptor, plan: Planned, diff_id: Option<&Digest>) -> NodeId {
+    fn layer(
+        &mut self,
+        route: usize,
+        source: &Descriptor,
+        plan: Planned,
+        diff_id: Option<&Digest>,
+    ) -> NodeId {
         let Planned { step, changes, remembered, .. } = plan;
         let told_apart = diff_id.filter(|_| !changes.is_empty()).cloned();
         let label = (source.media_type.clone(), source.annotations.clone());
         let label = Some(label).filter(|_| !changes.is_empty());
         let action = if changes.is_empty() {
-            self.action(source)
+            self.action(route, source)
         } else {
             BlobAction::Copy { mount_from: Vec::new() }
         };
@@ -230,7 +275,7 @@ impl Builder<'_> {
             return *id;
         }
         let source = source.clone();
-        let work = BlobWork { source, step, changes, action, remembered, made: None };
+        let work = BlobWork { route, source, step, changes, action, remembered, made: None };
         let id = self.push(Work::Blob(work), Vec::new());
         self.blobs.insert(key, id);
         id
@@ -238,14 +283,15 @@ impl Builder<'_> {
 
     /// Only layers that must not be distributed stay where their `urls` point to; anybody could write `urls` beside
     /// any blob, and the copy would be hollow.
-    fn action(&self, source: &Descriptor) -> BlobAction {
+    fn action(&self, route: usize, source: &Descriptor) -> BlobAction {
         let foreign = securecp_oci::LayerType::of(&source.media_type).is_some_and(|t| t.foreign);
         if self.there.blobs.get(&source.digest).copied().unwrap_or(false) {
             BlobAction::There
         } else if foreign && !source.urls.is_empty() && self.there.accepts.keeps_urls {
             BlobAction::Elsewhere
         } else {
-            BlobAction::Copy { mount_from: self.there.mount_from.clone() }
+            let mount_from = self.there.mount_from.get(&route);
+            BlobAction::Copy { mount_from: mount_from.into_iter().cloned().collect() }
         }
     }
 
@@ -271,43 +317,72 @@ impl Builder<'_> {
         reasons
     }
 
-    /// What becomes of a manifest; one that is signed, or whose digest is to be kept, must not change.
-    fn produced(&self, index: usize, reasons: Vec<Reason>) -> Result<Produced, PlanError> {
-        let subject = &self.found[index].subject;
-        let manifest = subject.manifest.digest().clone();
+    /// What becomes of a manifest; one whose digest is to be kept must not change.
+    fn produced(
+        &self,
+        manifest: &RawManifest,
+        reasons: Vec<Reason>,
+    ) -> Result<Produced, PlanError> {
+        let manifest = manifest.digest().clone();
         if reasons.is_empty() {
             return Ok(Produced::Kept(manifest));
         }
-        let texts: Vec<String> = reasons.iter().map(Reason::to_string).collect();
-        let reasons_text = texts.join(", ");
         if self.edits.preserve_digests {
-            return Err(PlanError::Preserve { manifest, reasons: reasons_text });
-        }
-        let signatures = subject.signatures.as_deref().unwrap_or_default();
-        if !signatures.is_empty() && !self.edits.remove_signatures {
-            let count = signatures.len();
-            return Err(PlanError::Invalidates { manifest, count, reasons: reasons_text });
+            return Err(PlanError::Preserve { manifest, reasons: listed(&reasons) });
         }
         Ok(Produced::Made(reasons))
     }
 
+    /// A manifest that is signed must not change.
+    fn check_signed(&self, found: &FoundManifest, node: NodeId) -> Result<(), PlanError> {
+        let Work::Manifest(ManifestWork { produced: Produced::Made(reasons), .. }) =
+            &self.nodes[node.0].work
+        else {
+            return Ok(());
+        };
+        let signatures = found.subject.signatures.as_deref().unwrap_or_default();
+        if signatures.is_empty() || self.edits.remove_signatures {
+            return Ok(());
+        }
+        let (manifest, count) = (found.subject.manifest.digest().clone(), signatures.len());
+        Err(PlanError::Invalidates { manifest, count, reasons: listed(reasons) })
+    }
+
     /// Signatures travel with a manifest whose bytes are kept, and new ones are made; nothing is lost without being
     /// asked for.
-    fn signatures(&mut self, index: usize, manifest: NodeId) -> Result<(), PlanError> {
-        let desk = SignatureDesk { edits: self.edits, there: self.there, found: self.found };
-        let carried = desk.carried(index)?;
-        let identities = desk.identities(index)?;
-        if carried > 0 || !identities.is_empty() {
-            let work = SignatureWork { manifest, found: index, carried, identities };
-            self.push(Work::Signatures(work), vec![manifest]);
+    fn all_signatures(&mut self, names: usize) -> Result<(), PlanError> {
+        let desk = SignatureDesk { edits: self.edits, there: self.there, names };
+        for (manifest, bearers) in std::mem::take(&mut self.bearers) {
+            let mut carried: Vec<Signature> = Vec::new();
+            for id in &bearers {
+                let new = desk.carried(self.at(*id))?.iter();
+                let new: Vec<_> = new.filter(|one| !carried.contains(one)).cloned().collect();
+                carried.extend(new);
+            }
+            let routes: Vec<usize> = bearers.iter().map(|id| id.route).collect();
+            let identities = desk.identities(self.at(bearers[0]), &routes)?;
+            if !carried.is_empty() || !identities.is_empty() {
+                let work = SignatureWork { manifest, carried, identities };
+                self.push(Work::Signatures(work), vec![manifest]);
+            }
         }
         Ok(())
+    }
+
+    /// The names of this storage; one that is a digest takes only the manifest that has it.
+    fn names(&self) -> Result<Vec<PlannedName>, PlanError> {
+        let planned = |name: &Name| {
+            let root = self.planned[&FoundId::root(name.route)];
+            self.check_name(name, root)?;
+            Ok(PlannedName { name: name.clone(), storage: self.storage, root })
+        };
+        self.there.names.iter().map(planned).collect()
     }
 
     fn check_kinds(&self) -> Result<(), PlanError> {
         let accepts = &self.there.accepts;
         let name = || self.there.name.clone();
-        for manifest in self.found.iter().map(|m| &m.subject.manifest) {
+        for manifest in self.coming().map(|m| &m.subject.manifest) {
             let index = manifest.index().is_some();
             if index && !accepts.indexes {
                 return Err(PlanError::NoIndexes(name()));
@@ -327,7 +402,7 @@ impl Builder<'_> {
     /// One blob has one size, whoever describes it.
     fn check_sizes(&self) -> Result<(), PlanError> {
         let mut sizes: HashMap<&Digest, u64> = HashMap::new();
-        let images = self.found.iter().filter_map(|m| m.subject.manifest.image());
+        let images = self.coming().filter_map(|m| m.subject.manifest.image());
         for blob in images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers)) {
             let known = *sizes.entry(&blob.digest).or_insert(blob.size);
             if known != blob.size {
@@ -338,34 +413,27 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A destination that names a digest takes only the manifest that has it.
-    fn check_name(&self, root: NodeId) -> Result<(), PlanError> {
-        let Some(expected) = self.there.reference.as_ref().and_then(|r| r.digest()) else {
+    fn check_name(&self, name: &Name, root: NodeId) -> Result<(), PlanError> {
+        let named = name.reference.as_ref().filter(|_| name.tag.is_none());
+        let Some(expected) = named.and_then(|reference| reference.digest()) else {
             return Ok(());
         };
         let found = match &self.nodes[root.0].work {
-            Work::Manifest(ManifestWork { produced: Produced::Kept(digest), .. }) => digest,
-            _ => return Err(self.other_digest(expected, "one that is not known yet")),
+            Work::Manifest(ManifestWork { produced: Produced::Kept(digest), .. }) => Some(digest),
+            _ => None,
         };
-        if found == expected {
-            Ok(())
-        } else {
-            Err(self.other_digest(expected, &found.to_string()))
+        if found == Some(expected) {
+            return Ok(());
         }
-    }
-
-    fn other_digest(&self, expected: &Digest, found: &str) -> PlanError {
-        PlanError::OtherDigest {
-            name: self.there.name.clone(),
-            expected: expected.clone(),
-            found: found.to_owned(),
-        }
+        let found = found.map_or("one that is not known yet".to_owned(), Digest::to_string);
+        let name = name.destination.clone();
+        Err(PlanError::OtherDigest { name, expected: expected.clone(), found })
     }
 
     /// An option that no layer can follow is an error, not a silence.
     fn check_effect(&self) -> Result<(), PlanError> {
         let layers = || {
-            let images = self.found.iter().filter_map(|m| m.subject.manifest.image());
+            let images = self.coming().filter_map(|m| m.subject.manifest.image());
             images.flat_map(|image| &image.layers)
         };
         let recompressible = |d: &Descriptor| securecp_oci::LayerType::of(&d.media_type).is_some();
@@ -385,6 +453,28 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// A name cannot stand for two images.
+fn check_names(there: &There) -> Result<(), PlanError> {
+    for (position, name) in there.names.iter().enumerate() {
+        let by_digest = |name: &Name| {
+            let reference = name.reference.as_ref();
+            name.entry.is_none() && reference.is_some_and(|r| r.digest().is_some())
+        };
+        let same = |other: &&Name| other.entry == name.entry && !by_digest(other);
+        if let Some(other) = there.names[..position].iter().find(same).filter(|_| !by_digest(name))
+        {
+            let (name, other) = (name.destination.clone(), other.destination.clone());
+            return Err(PlanError::NamedTwice { name, other });
+        }
+    }
+    Ok(())
+}
+
+fn listed(reasons: &[Reason]) -> String {
+    let texts: Vec<String> = reasons.iter().map(Reason::to_string).collect();
+    texts.join(", ")
 }
 
 fn check_cache(edits: &Edits, signatures_required: bool) -> Result<(), PlanError> {

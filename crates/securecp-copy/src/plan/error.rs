@@ -37,6 +37,14 @@ pub enum PlanError {
         /// What would be written: a digest, or that it is not known yet.
         found: String,
     },
+    /// One name was asked for twice.
+    #[error("{name} and {other} are one name, which cannot stand for two images")]
+    NamedTwice {
+        /// The destination.
+        name: String,
+        /// The one before it.
+        other: String,
+    },
     /// Signatures would be lost.
     #[error(
         "{name} cannot hold the {count} signatures of {manifest}; use --remove-signatures to leave them behind"

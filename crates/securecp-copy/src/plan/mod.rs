@@ -1,14 +1,15 @@
 use bytes::Bytes;
 use securecp_layer::TransformKey;
-use securecp_oci::{Descriptor, Digest, ManifestFormat, Reference, Repository, Tag};
+use securecp_oci::{Descriptor, Digest, ManifestFormat, Reference, Repository, Signature};
 use securecp_transport::Place;
 use securecp_trust::{Admitted, RequirementKind, Verdict};
 
 use crate::chain::Step;
 use crate::edits::Edits;
 use crate::job::Written;
-use crate::probe::There;
+use crate::probe::{Name, There};
 use crate::survey::{Found, FoundManifest};
+use crate::written;
 
 mod build;
 mod error;
@@ -21,13 +22,30 @@ pub use error::PlanError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
 
-/// Everything that will be done, as data: one flat graph in which each blob stands once.
+/// Names a manifest that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FoundId {
+    /// The route that it was found on.
+    pub route: usize,
+    /// Its position in what was found there; the root is the first.
+    pub manifest: usize,
+}
+
+impl FoundId {
+    /// The manifest that the name of a route's source stands for.
+    pub fn root(route: usize) -> Self {
+        Self { route, manifest: 0 }
+    }
+}
+
+/// Everything that will be done, as data: one flat graph in which each blob and manifest stands once for each storage,
+/// and the names that move when all of it is done.
 #[derive(Debug)]
 pub struct Plan {
-    admitted: Admitted<Found>,
-    there: There,
+    admitted: Vec<Admitted<Found>>,
+    there: Vec<There>,
     nodes: Vec<Node>,
-    root: NodeId,
+    names: Vec<PlannedName>,
 }
 
 /// One piece of work and what has to be done before it.
@@ -35,8 +53,21 @@ pub struct Plan {
 pub struct Node {
     /// What is to be done.
     pub work: Work,
+    /// In which storage.
+    pub storage: usize,
     /// What it waits for.
     pub needs: Vec<NodeId>,
+}
+
+/// A name that will stand for a manifest.
+#[derive(Debug)]
+pub struct PlannedName {
+    /// The name, and what it stands for now.
+    pub name: Name,
+    /// The storage that it is in.
+    pub storage: usize,
+    /// The manifest.
+    pub root: NodeId,
 }
 
 /// A kind of work.
@@ -54,6 +85,8 @@ pub enum Work {
 /// A blob to bring.
 #[derive(Debug)]
 pub struct BlobWork {
+    /// The route whose source it is read from.
+    pub route: usize,
     /// What the source has.
     pub source: Descriptor,
     /// What is done to it.
@@ -108,7 +141,7 @@ pub enum BlobAction {
 #[derive(Debug)]
 pub struct ManifestWork {
     /// Which of the manifests found.
-    pub found: usize,
+    pub found: FoundId,
     /// Its layers, by position, and the blobs that they become.
     pub layers: Vec<(usize, NodeId)>,
     /// Its copied entries, by position, and the manifests that they become.
@@ -130,10 +163,8 @@ pub struct ManifestWork {
 pub struct SignatureWork {
     /// The manifest signed.
     pub manifest: NodeId,
-    /// Which of the manifests found it comes from.
-    pub found: usize,
-    /// How many signatures of the source travel with it.
-    pub carried: usize,
+    /// The signatures of the sources that travel with it.
+    pub carried: Vec<Signature>,
     /// The names for which new signatures are made, by every signer.
     pub identities: Vec<Reference>,
 }
@@ -190,13 +221,18 @@ impl Plan {
     /// # Errors
     /// The request cannot be fulfilled; see [`PlanError`].
     pub(crate) fn new(
-        admitted: Admitted<Found>,
+        admitted: Vec<Admitted<Found>>,
         edits: &Edits,
-        there: There,
+        there: Vec<There>,
     ) -> Result<Self, PlanError> {
-        let (nodes, root) =
-            build::graph(admitted.found(), edits, &there, asks_for_signatures(admitted.verdict()))?;
-        Ok(Self { admitted, there, nodes, root })
+        let signatures_required = admitted.iter().any(|one| asks_for_signatures(one.verdict()));
+        build::check(edits, &there, signatures_required)?;
+        let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
+        let (mut nodes, mut names) = (Vec::new(), Vec::new());
+        for storage in 0..there.len() {
+            names.extend(build::extend(&mut nodes, storage, &found, edits, &there)?);
+        }
+        Ok(Self { admitted, there, nodes, names })
     }
 
     /// The nodes; what a node needs stands before it.
@@ -204,24 +240,33 @@ impl Plan {
         &self.nodes
     }
 
-    /// The manifest that the name will stand for.
-    pub fn root(&self) -> NodeId {
-        self.root
+    /// The names, each with the manifest that it will stand for.
+    pub fn names(&self) -> &[PlannedName] {
+        &self.names
     }
 
-    /// What was admitted.
-    pub fn admitted(&self) -> &Admitted<Found> {
+    /// What was admitted, one for each route.
+    pub fn admitted(&self) -> &[Admitted<Found>] {
         &self.admitted
     }
 
-    /// What the destination has.
-    pub fn there(&self) -> &There {
+    /// What the storages have.
+    pub fn there(&self) -> &[There] {
         &self.there
     }
 
-    /// The manifest that `work` puts, as it was found.
-    pub fn found(&self, index: usize) -> &FoundManifest {
-        &self.admitted.found().manifests()[index]
+    /// A manifest as it was found.
+    pub fn found(&self, id: FoundId) -> &FoundManifest {
+        &self.admitted[id.route].found().manifests()[id.manifest]
+    }
+
+    /// The route whose source a node may read.
+    pub(crate) fn route_of(&self, node: &Node) -> usize {
+        match &node.work {
+            Work::Blob(work) => work.route,
+            Work::Manifest(work) => work.found.route,
+            Work::Signatures(work) => self.route_of(&self.nodes[work.manifest.0]),
+        }
     }
 
     /// Bytes of blobs that will move, as far as known.
@@ -235,48 +280,48 @@ impl Plan {
         blobs.fold(0, u64::saturating_add)
     }
 
-    /// The digest of the root, if it is known before the run.
-    pub fn root_digest(&self) -> Option<&Digest> {
-        match &self.nodes[self.root.0].work {
+    /// The digest that a name will stand for, if it is known before the run.
+    pub fn digest_of(&self, name: &PlannedName) -> Option<&Digest> {
+        match &self.nodes[name.root.0].work {
             Work::Manifest(ManifestWork { produced: Produced::Kept(digest), .. }) => Some(digest),
             _ => None,
         }
     }
 
-    /// The further tags that do not stand for the root yet.
-    pub fn tags_to_move(&self) -> impl Iterator<Item = &Tag> {
-        let root = self.root_digest();
-        self.there
-            .names
-            .iter()
-            .filter(move |(_, now)| root.is_none() || now.as_ref() != root)
-            .filter_map(|(tag, _)| tag.as_ref())
-    }
-
-    /// Whether everything is at the destination already.
-    pub fn is_done(&self) -> bool {
-        let idle = self.nodes.iter().all(|node| match &node.work {
-            Work::Blob(blob) => !matches!(blob.action, BlobAction::Copy { .. }),
-            Work::Manifest(manifest) => manifest.there,
-            Work::Signatures(_) => false,
-        });
-        let root = self.root_digest();
-        idle && root.is_some() && self.there.names.iter().all(|(_, now)| now.as_ref() == root)
-    }
-
-    /// What is at the destination if the plan is done already.
-    pub(crate) fn as_written(&self) -> Written {
-        let manifests = self.admitted.found().manifests();
-        Written {
-            root: manifests[0].subject.manifest.clone(),
-            manifests: manifests
-                .iter()
-                .rev()
-                .map(|m| m.subject.manifest.digest().clone())
-                .collect(),
-            changed: Vec::new(),
-            sent_bytes: 0,
+    /// A name in full, for messages: the destination as the user gave it, or its further tag.
+    pub fn shown(&self, name: &PlannedName) -> String {
+        let Name { destination, tag, reference, .. } = &name.name;
+        match (tag, reference) {
+            (None, _) => destination.clone(),
+            (Some(_), Some(reference)) => format!("docker://{reference}"),
+            (Some(tag), None) => format!("tag {tag} beside {destination}"),
         }
+    }
+
+    /// Whether everything is at the destinations already.
+    pub fn is_done(&self) -> bool {
+        (0..self.there.len()).all(|storage| self.is_done_in(storage))
+    }
+
+    /// Whether a storage has everything already, and its names stand.
+    pub(crate) fn is_done_in(&self, storage: usize) -> bool {
+        let mut nodes = self.nodes.iter().filter(|node| node.storage == storage);
+        let mut names = self.names.iter().filter(|name| name.storage == storage);
+        nodes.all(|node| node.is_idle()) && names.all(|name| self.stands(name))
+    }
+
+    /// Whether a name stands already for what it is to stand for.
+    pub fn stands(&self, name: &PlannedName) -> bool {
+        self.digest_of(name).is_some_and(|root| name.name.now.as_ref() == Some(root))
+    }
+
+    /// What is at the destinations if the plan is done already.
+    pub(crate) fn as_written(&self) -> Written {
+        let kept = |node: &Node| match &node.work {
+            Work::Manifest(work) => Some(self.found(work.found).subject.manifest.clone()),
+            _ => None,
+        };
+        written::written(self, &self.nodes.iter().map(kept).collect::<Vec<_>>(), 0)
     }
 }
 
@@ -287,6 +332,15 @@ fn asks_for_signatures(verdict: &Verdict) -> bool {
 }
 
 impl Node {
+    /// Whether nothing has to be done.
+    fn is_idle(&self) -> bool {
+        match &self.work {
+            Work::Blob(blob) => !matches!(blob.action, BlobAction::Copy { .. }),
+            Work::Manifest(manifest) => manifest.there,
+            Work::Signatures(_) => false,
+        }
+    }
+
     /// Whether what comes out differs from what was found.
     pub(crate) fn changes(&self) -> bool {
         match &self.work {

@@ -5,20 +5,24 @@ use crate::plan::PlanError;
 use crate::probe::There;
 use crate::survey::FoundManifest;
 
-/// Decides which signatures are stored at the destination.
+/// Decides which signatures are stored in one storage.
 pub(super) struct SignatureDesk<'a> {
     pub(super) edits: &'a Edits,
     pub(super) there: &'a There,
-    pub(super) found: &'a [FoundManifest],
+    /// Of the whole job.
+    pub(super) names: usize,
 }
 
 impl SignatureDesk<'_> {
-    /// How many signatures of the source travel with manifest `index`.
-    pub(super) fn carried(&self, index: usize) -> Result<usize, PlanError> {
+    /// The signatures of the source that travel with a manifest.
+    pub(super) fn carried<'a>(
+        &self,
+        found: &'a FoundManifest,
+    ) -> Result<&'a [Signature], PlanError> {
         if self.edits.remove_signatures {
-            return Ok(0);
+            return Ok(&[]);
         }
-        let subject = &self.found[index].subject;
+        let subject = &found.subject;
         let manifest = || subject.manifest.digest().clone();
         let signatures = subject.signatures.as_ref().map_err(|failure| {
             PlanError::SignaturesUnknown { manifest: manifest(), why: failure.to_string() }
@@ -31,11 +35,15 @@ impl SignatureDesk<'_> {
                 manifest: manifest(),
             });
         }
-        Ok(signatures.len())
+        Ok(signatures)
     }
 
-    /// The names under which manifest `index` is signed anew: one for each name that will stand for the image.
-    pub(super) fn identities(&self, index: usize) -> Result<Vec<Reference>, PlanError> {
+    /// The names under which a manifest is signed anew: one for each name that will stand for one of its `routes`.
+    pub(super) fn identities(
+        &self,
+        found: &FoundManifest,
+        routes: &[usize],
+    ) -> Result<Vec<Reference>, PlanError> {
         let signing = &self.edits.signing;
         if signing.signers.is_empty() {
             return Ok(Vec::new());
@@ -47,27 +55,25 @@ impl SignatureDesk<'_> {
                 signer: signer.name(),
             });
         }
-        self.check_partial(index)?;
-        let names = self.there.names.len();
-        match (&signing.identity, &self.there.reference) {
-            (Some(_), _) if names > 1 => Err(PlanError::OneIdentity { names }),
-            (Some(identity), _) => Ok(vec![identity.clone()]),
-            (None, Some(reference)) => Ok(self.names(reference)),
-            (None, None) => Err(PlanError::NoIdentity(self.there.name.clone())),
+        self.check_partial(found)?;
+        match &signing.identity {
+            Some(_) if self.names > 1 => Err(PlanError::OneIdentity { names: self.names }),
+            Some(identity) => Ok(vec![identity.clone()]),
+            None => self.names(routes),
         }
     }
 
-    fn names(&self, reference: &Reference) -> Vec<Reference> {
-        let named = |tag: &Option<securecp_oci::Tag>| match tag {
-            Some(tag) => reference.repository().tagged(tag.clone()),
-            None => reference.clone(),
+    fn names(&self, routes: &[usize]) -> Result<Vec<Reference>, PlanError> {
+        let names = self.there.names.iter().filter(|name| routes.contains(&name.route));
+        let reference = |name: &crate::probe::Name| {
+            let reference = name.reference.clone();
+            reference.ok_or_else(|| PlanError::NoIdentity(name.destination.clone()))
         };
-        self.there.names.iter().map(|(tag, _)| named(tag)).collect()
+        names.map(reference).collect()
     }
 
     /// A signature on an index speaks for everything that it names, so all of that must have been judged.
-    fn check_partial(&self, index: usize) -> Result<(), PlanError> {
-        let found = &self.found[index];
+    fn check_partial(&self, found: &FoundManifest) -> Result<(), PlanError> {
         let Some(view) = found.subject.manifest.index() else { return Ok(()) };
         let judged = found.entries.len();
         let named = found.keep.as_ref().map_or(view.manifests.len(), Vec::len);

@@ -60,6 +60,10 @@ impl Destination for DirDestination {
         None
     }
 
+    fn storage(&self) -> Option<String> {
+        Some(format!("dir {}", self.path.as_path().display()))
+    }
+
     fn accepts(&self) -> Accepts {
         Accepts {
             manifests: &[],

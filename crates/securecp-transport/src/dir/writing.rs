@@ -2,16 +2,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use securecp_layer::Scope;
-use securecp_oci::{
-    Algorithm, Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT, Signature, Tag,
-};
+use securecp_oci::{Algorithm, Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT, Signature};
 
 use super::building::Building;
 use super::destination::DirDestination;
 use super::format;
 use crate::folder::{Folder, holds};
 use crate::staged::{Staged, fill};
-use crate::{BlobPut, Destination, Place, TransportError, Writing, files};
+use crate::{BlobPut, CommitError, Destination, Naming, Place, TransportError, Writing, files};
 
 /// A folder being built. Dropped, it is removed with all that is in it.
 pub(super) struct DirWriting<'a> {
@@ -37,6 +35,15 @@ impl<'a> DirWriting<'a> {
         if digest.algorithm() != Algorithm::Sha256 {
             self.only_sha256.store(false, Ordering::Relaxed);
         }
+    }
+
+    fn check_nameless(&self, naming: &Naming<'_>) -> Result<(), TransportError> {
+        naming.entry.map_or(Ok(()), |tag| {
+            Err(TransportError::Unsupported {
+                name: self.place.name(),
+                problem: format!("a folder has no tags, so it cannot be tagged {tag} too"),
+            })
+        })
     }
 
     fn add_signature(
@@ -110,22 +117,14 @@ impl Writing for DirWriting<'_> {
         Err(files::not_found(&self.folder, &format!("manifest {}", manifest.digest())))
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        if let Some(tag) = tags.first() {
-            return Err(TransportError::Unsupported {
-                name: self.place.name(),
-                problem: format!("a folder has no tags, so it cannot be tagged {tag} too"),
-            });
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        for naming in names {
+            self.check_nameless(naming)?;
+            self.read_back(naming.root, Place::Root, scope)?;
         }
-        self.read_back(root, Place::Root, scope)?;
         let version = format::version_text(self.only_sha256.load(Ordering::Relaxed));
         self.folder.write(format::VERSION, version.as_bytes())?;
         self.folder.sync()?;
-        self.building.put_in_place(self.place.path())
+        Ok(self.building.put_in_place(self.place.path())?)
     }
 }

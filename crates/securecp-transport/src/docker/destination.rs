@@ -6,7 +6,8 @@ use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError}
 
 use crate::docker::{SignatureStorage, evidence, failure, reference};
 use crate::{
-    Accepts, BlobPut, Destination, DestinationOptions, Piece, Place, TransportError, Writing,
+    Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
+    TransportError, Writing,
 };
 
 /// A place in a registry.
@@ -48,6 +49,17 @@ impl DockerDestination {
         }
     }
 
+    /// Moves one tag. What goes by its digest alone has no name to move.
+    fn name_it(&self, naming: &Naming<'_>, scope: &Scope) -> Result<(), TransportError> {
+        let Some(entry) = naming.entry else { return Ok(()) };
+        let tag: Tag = entry.parse().map_err(|source| TransportError::Reference {
+            name: format!("{}:{entry}", self.reference.repository()),
+            source,
+        })?;
+        let put = self.client.put_manifest(ManifestName::Tag(&tag), naming.root, scope);
+        put.map(drop).map_err(failure)
+    }
+
     fn holds_signatures(&self) -> bool {
         let any = Digest::of(Algorithm::Sha256, b"");
         self.signatures.as_ref().is_some_and(|storage| storage.is_writable(&any))
@@ -65,6 +77,17 @@ impl Destination for DockerDestination {
 
     fn reference(&self) -> Option<&Reference> {
         Some(&self.reference)
+    }
+
+    /// Tags of one repository whose signatures go to one place.
+    fn storage(&self) -> Option<String> {
+        let any = Digest::of(Algorithm::Sha256, b"");
+        let signatures = self.signatures.as_ref().map(|storage| storage.identity(&any));
+        Some(format!("docker {} {signatures:?}", self.reference.repository()))
+    }
+
+    fn entry(&self) -> Option<&str> {
+        self.reference.tag().map(Tag::as_str)
     }
 
     fn accepts(&self) -> Accepts {
@@ -212,20 +235,14 @@ impl Writing for DockerWriting<'_> {
         })
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        if let Some(digest) = self.to.reference.digest().filter(|digest| *digest != root.digest()) {
-            let problem = format!("asked to write {digest}, but the image is {}", root.digest());
-            return Err(self.to.unsupported(problem));
-        }
-        // The name that the user gave comes last of all.
-        for tag in tags.iter().chain(self.to.reference.tag()) {
-            let put = self.to.client.put_manifest(ManifestName::Tag(tag), root, scope);
-            put.map_err(failure)?;
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        let mut moved = Vec::new();
+        let moving = names.iter().enumerate().filter(|(_, naming)| !naming.stands);
+        for (position, naming) in moving {
+            if let Err(cause) = self.to.name_it(naming, scope) {
+                return Err(CommitError { cause, moved, unclear: vec![position] });
+            }
+            moved.push(position);
         }
         Ok(())
     }

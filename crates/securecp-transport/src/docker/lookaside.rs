@@ -60,6 +60,11 @@ impl SignatureStorage {
         matches!((self.write)(digest, 1), SignatureLocation::File(_))
     }
 
+    /// Tells one storage from another.
+    pub(crate) fn identity(&self, digest: &Digest) -> (SignatureLocation, bool) {
+        ((self.write)(digest, 1), self.attachments)
+    }
+
     /// Adds what is not there yet and reads everything back. What others stored is never replaced.
     pub(crate) fn add(
         &self,

@@ -13,7 +13,10 @@ use super::package::Package;
 use super::{legacy, name, saved};
 use crate::archive::{Output, Pool, Present, Sink, Slot, WriteMembers};
 use crate::staged::check_promise;
-use crate::{Accepts, BlobPut, Destination, DestinationOptions, Place, TransportError, Writing};
+use crate::{
+    Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Place, TransportError,
+    Writing,
+};
 
 const CONFIG_LIMIT: u64 = 4 << 20;
 
@@ -24,6 +27,8 @@ pub(crate) struct DockerArchiveDestination {
     sink: Box<dyn Sink>,
     reference: Option<Reference>,
     additional: Vec<Reference>,
+    /// The file, if it is one: it cannot be written twice.
+    storage: Option<String>,
 }
 
 /// A file that must not be there yet, or a pipe.
@@ -64,7 +69,8 @@ impl DockerArchiveDestination {
         let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
         let sink = Box::new(NewFile { output, temporary });
         let additional = options.additional_references.clone();
-        Ok(Self { additional, ..Self::into_sink(name.to_string(), reference, sink) })
+        let storage = Some(format!("docker-archive {path}"));
+        Ok(Self { additional, storage, ..Self::into_sink(name.to_string(), reference, sink) })
     }
 
     /// An archive that goes to `sink`.
@@ -73,7 +79,7 @@ impl DockerArchiveDestination {
         reference: Option<Reference>,
         sink: Box<dyn Sink>,
     ) -> Self {
-        Self { name, sink, reference, additional: Vec::new() }
+        Self { name, sink, reference, additional: Vec::new(), storage: None }
     }
 
     fn unsupported(&self, problem: impl Into<String>) -> TransportError {
@@ -81,14 +87,20 @@ impl DockerArchiveDestination {
     }
 
     /// Every name that the image is to have, in the order given.
-    fn names(&self, tags: &[Tag]) -> Result<Vec<Reference>, TransportError> {
+    fn names(&self, further: &[Naming<'_>]) -> Result<Vec<Reference>, TransportError> {
         let mut names: Vec<Reference> =
             self.reference.iter().chain(&self.additional).cloned().collect();
-        for tag in tags {
+        for entry in further.iter().filter_map(|naming| naming.entry) {
             let repository = self.reference.as_ref().map(Reference::repository);
-            let repository = repository
-                .ok_or_else(|| self.unsupported(format!("there is no repository for tag {tag}")))?;
-            names.push(repository.tagged(tag.clone()));
+            let repository = repository.ok_or_else(|| {
+                self.unsupported(format!("there is no repository for tag {entry}"))
+            })?;
+            let tag = entry.parse();
+            let tag = tag.map_err(|source| TransportError::Reference {
+                name: format!("{repository}:{entry}"),
+                source,
+            })?;
+            names.push(repository.tagged(tag));
         }
         Ok(names)
     }
@@ -101,6 +113,10 @@ impl Destination for DockerArchiveDestination {
 
     fn reference(&self) -> Option<&Reference> {
         self.reference.as_ref()
+    }
+
+    fn storage(&self) -> Option<String> {
+        self.storage.clone()
     }
 
     fn accepts(&self) -> Accepts {
@@ -322,18 +338,15 @@ impl Writing for ArchiveWriting<'_> {
         }
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        self.read_back(root, Place::Root, scope)?;
-        let names = self.place.names(tags)?;
-        let Some(image) = root.image() else {
-            return Err(self.place.unsupported("an index cannot be stored there"));
-        };
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        for naming in names {
+            self.read_back(naming.root, Place::Root, scope)?;
+        }
+        let image = names.first().and_then(|naming| naming.root.image());
+        let image =
+            image.ok_or_else(|| self.place.unsupported("an index cannot be stored there"))?;
+        let names = self.place.names(names)?;
         let package = self.package(image, &names)?;
-        self.place.sink.write(&mut |tar| package.write(&self.pool, tar), scope)
+        Ok(self.place.sink.write(&mut |tar| package.write(&self.pool, tar), scope)?)
     }
 }

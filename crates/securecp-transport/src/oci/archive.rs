@@ -16,7 +16,8 @@ use crate::archive::{Container, Members, Output, Pool, Present, Slot};
 use crate::staged::check_promise;
 use crate::tar::{Content, TarWriter};
 use crate::{
-    Accepts, BlobPut, Destination, DestinationOptions, Piece, Place, TransportError, Writing, files,
+    Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
+    TransportError, Writing, files,
 };
 
 /// An OCI layout in a tar file, to be written anew.
@@ -62,6 +63,14 @@ impl Destination for OciArchiveDestination {
 
     fn reference(&self) -> Option<&Reference> {
         None
+    }
+
+    fn storage(&self) -> Option<String> {
+        Some(format!("oci-archive {}", self.output.path().display()))
+    }
+
+    fn entry(&self) -> Option<&str> {
+        self.image.as_deref()
     }
 
     fn accepts(&self) -> Accepts {
@@ -127,13 +136,9 @@ impl ArchiveWriting<'_> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index(&self, root: &RawManifest, tags: &[Tag]) -> Result<LayoutIndex, TransportError> {
-        let (descriptor, path) = (root.descriptor(), self.place.output.path());
-        let index = LayoutIndex::empty(path)?;
-        let index = index.with(&descriptor, self.place.image.as_deref(), path)?;
-        let index = tags
-            .iter()
-            .try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), path))?;
+    fn index(&self, names: &[Naming<'_>]) -> Result<LayoutIndex, TransportError> {
+        let path = self.place.output.path();
+        let index = LayoutIndex::empty(path)?.with_all(names, path)?;
         self.evidence.enter(index, self, path)
     }
 
@@ -241,14 +246,11 @@ impl Writing for ArchiveWriting<'_> {
         })
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        self.read_back(root, Place::Root, scope)?;
-        let index = self.index(root, tags)?;
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        for naming in names {
+            self.read_back(naming.root, Place::Root, scope)?;
+        }
+        let index = self.index(names)?;
         // What came there since the check may be somebody else's.
         self.place.present(scope)?;
         let mut members = |tar: &mut TarWriter<&mut dyn Write>| {
@@ -270,7 +272,7 @@ impl Writing for ArchiveWriting<'_> {
             }
             Ok(())
         };
-        self.place.output.write(&mut members, scope)
+        Ok(self.place.output.write(&mut members, scope)?)
     }
 }
 

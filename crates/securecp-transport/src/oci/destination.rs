@@ -180,6 +180,14 @@ impl Destination for OciDestination {
         None
     }
 
+    fn storage(&self) -> Option<String> {
+        Some(format!("oci {} {:?}", self.path.as_path().display(), self.shared_blobs))
+    }
+
+    fn entry(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
     fn accepts(&self) -> Accepts {
         Accepts {
             manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::Selection;
 use super::beside::ReadManifest;
 use super::layout::INDEX;
-use crate::TransportError;
 use crate::files::{self, Files};
+use crate::{Naming, TransportError};
 
 /// The annotation that names an image of a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -163,6 +163,18 @@ impl LayoutIndex {
                 Some(entry) => *entry = new,
                 None => entries.push(new),
             }
+        })
+    }
+
+    /// This index with every one of `names` entered, in their order.
+    pub(crate) fn with_all(
+        self,
+        names: &[Naming<'_>],
+        place: &Path,
+    ) -> Result<Self, TransportError> {
+        let mut named = names.iter();
+        named.try_fold(self, |index, naming| {
+            index.with(&naming.root.descriptor(), naming.entry, place)
         })
     }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rustix::io::Errno;
 use securecp_layer::Scope;
-use securecp_oci::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, RawManifest, Signature, Tag};
+use securecp_oci::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, RawManifest, Signature};
 use tempfile::TempDir;
 
 use super::LayoutIndex;
@@ -13,7 +13,9 @@ use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_
 use super::lock::Lock;
 use crate::folder::{Folder, holds, io_error};
 use crate::staged::{Staged, fill};
-use crate::{BlobPut, Destination, Piece, Place, TransportError, Writing, files};
+use crate::{
+    BlobPut, CommitError, Destination, Naming, Piece, Place, TransportError, Writing, files,
+};
 
 /// Where a layout is being built.
 pub(super) enum Building {
@@ -69,19 +71,15 @@ impl<'a> OciWriting<'a> {
         self.blobs.sync()
     }
 
-    /// `index` with every name that is to stand for `root`, and its evidence. Lists of evidence are put into `blobs`.
+    /// `index` with every name that is to be given, and the evidence. Lists of evidence are put into `blobs`.
     fn extend(
         &self,
         index: LayoutIndex,
-        (root, tags): (&RawManifest, &[Tag]),
+        names: &[Naming<'_>],
         blobs: &Folder,
     ) -> Result<LayoutIndex, TransportError> {
-        let (descriptor, place) = (root.descriptor(), self.place.path.as_path());
-        let index = index.with(&descriptor, self.place.image.as_deref(), place)?;
-        let index = tags
-            .iter()
-            .try_fold(index, |index, tag| index.with(&descriptor, Some(tag.as_str()), place))?;
-        self.evidence.enter(index, &Stored(blobs), place)
+        let place = self.place.path.as_path();
+        self.evidence.enter(index.with_all(names, place)?, &Stored(blobs), place)
     }
 
     /// The folder of the blobs of a layout.
@@ -96,8 +94,7 @@ impl<'a> OciWriting<'a> {
     fn enter(
         &self,
         layout: &Folder,
-        root: &RawManifest,
-        tags: &[Tag],
+        names: &[Naming<'_>],
         scope: &Scope,
     ) -> Result<(), TransportError> {
         let _lock = Lock::exclusive(layout, scope)?;
@@ -108,7 +105,7 @@ impl<'a> OciWriting<'a> {
             Some(index) => index,
             None => LayoutIndex::empty(layout.path())?,
         };
-        let after = self.extend(before, (root, tags), &self.blobs_of(layout)?)?;
+        let after = self.extend(before, names, &self.blobs_of(layout)?)?;
         if !holds(layout, INDEX, after.bytes())? {
             layout.write(INDEX, after.bytes())?;
         }
@@ -117,16 +114,11 @@ impl<'a> OciWriting<'a> {
     }
 
     /// Completes the layout that was built aside and gives it its name. `false`: something has come there meanwhile.
-    fn appear(
-        &self,
-        aside: &Path,
-        root: &RawManifest,
-        tags: &[Tag],
-    ) -> Result<bool, TransportError> {
+    fn appear(&self, aside: &Path, names: &[Naming<'_>]) -> Result<bool, TransportError> {
         let layout = Folder::open(aside)?;
         layout.write(OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
         let index = LayoutIndex::empty(layout.path())?;
-        let index = self.extend(index, (root, tags), &self.blobs_of(&layout)?)?;
+        let index = self.extend(index, names, &self.blobs_of(&layout)?)?;
         layout.write(INDEX, index.bytes())?;
         layout.sync()?;
         let path = self.place.path.as_path();
@@ -146,8 +138,7 @@ impl<'a> OciWriting<'a> {
     fn merge(
         &self,
         aside: &Path,
-        root: &RawManifest,
-        tags: &[Tag],
+        names: &[Naming<'_>],
         scope: &Scope,
     ) -> Result<(), TransportError> {
         let layout = Folder::open(self.place.path.as_path())?;
@@ -161,7 +152,7 @@ impl<'a> OciWriting<'a> {
             }
         }
         target.sync()?;
-        self.enter(&layout, root, tags, scope)
+        self.enter(&layout, names, scope)
     }
 }
 
@@ -278,21 +269,19 @@ impl Writing for OciWriting<'_> {
         Err(files::not_found(&self.blobs, &format!("manifest {}", manifest.digest())))
     }
 
-    fn commit(
-        self: Box<Self>,
-        root: &RawManifest,
-        tags: &[Tag],
-        scope: &Scope,
-    ) -> Result<(), TransportError> {
-        self.read_back(root, Place::Root, scope)?;
+    /// All names together, or none.
+    fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
+        for naming in names {
+            self.read_back(naming.root, Place::Root, scope)?;
+        }
         self.sync_blobs()?;
         let aside = match &self.building {
-            Building::InPlace(layout) => return self.enter(layout, root, tags, scope),
+            Building::InPlace(layout) => return Ok(self.enter(layout, names, scope)?),
             Building::Aside(folder) => folder.path(),
         };
         match self.place.present()? {
-            Present::Nothing if self.appear(aside, root, tags)? => Ok(()),
-            _ => self.merge(aside, root, tags, scope),
+            Present::Nothing if self.appear(aside, names)? => Ok(()),
+            _ => Ok(self.merge(aside, names, scope)?),
         }
     }
 }

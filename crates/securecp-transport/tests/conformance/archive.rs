@@ -9,7 +9,7 @@ use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Digest, ImageName, MediaType};
 use securecp_transport::{
-    DestinationOptions, Place, SourceOptions, TransportError, list, open_destination,
+    DestinationOptions, Naming, Place, SourceOptions, TransportError, list, open_destination,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -525,7 +525,9 @@ fn gives_every_name_and_refuses_what_cannot_be_stored() {
     let index = sample::index(&[&image]);
     writing.put_manifest(&index, Place::Root, &Scope::new()).unwrap_err();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
-    writing.commit(&image.manifest, &["v1.0".parse().unwrap()], &Scope::new()).unwrap();
+    let tag = "v1.0".parse().unwrap();
+    let names = [Naming::own(&*destination, &image.manifest), Naming::tag(&tag, &image.manifest)];
+    writing.commit(&names, &Scope::new()).unwrap();
     let list = list(&name, &SourceOptions::default(), &Scope::new()).unwrap();
     let expected = ["docker.io/library/x:v1", "other.test/y:v2", "docker.io/library/x:v1.0"];
     assert_eq!(list[0].names, expected);
@@ -548,7 +550,11 @@ fn refuses_layers_that_are_not_those_of_the_configuration() {
     let swapped =
         securecp_oci::RawManifest::read(Bytes::from(swapped), Default::default()).unwrap();
     writing.put_manifest(&swapped, Place::Root, &Scope::new()).unwrap();
-    let error = writing.commit(&swapped, &[], &Scope::new()).unwrap_err().to_string();
+    let error = writing
+        .commit(&[Naming::own(&*destination, &swapped)], &Scope::new())
+        .unwrap_err()
+        .cause
+        .to_string();
     assert!(error.contains("its diffIDs are not those of the layers"), "{error}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }

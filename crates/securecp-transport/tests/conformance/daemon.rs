@@ -9,7 +9,7 @@ use std::thread;
 use securecp_layer::Scope;
 use securecp_oci::ImageName;
 use securecp_transport::{
-    DaemonAccess, Destination, DestinationOptions, Source, SourceOptions, TransportError,
+    DaemonAccess, Destination, DestinationOptions, Naming, Source, SourceOptions, TransportError,
     open_destination, open_source,
 };
 use tempfile::TempDir;
@@ -196,7 +196,11 @@ fn takes_the_report_of_the_engine_seriously() {
         }
         let place = securecp_transport::Place::Root;
         writing.put_manifest(&image.manifest, place, &Scope::new()).unwrap();
-        let error = writing.commit(&image.manifest, &[], &Scope::new()).unwrap_err().to_string();
+        let error = writing
+            .commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new())
+            .unwrap_err()
+            .cause
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use crate::suite::copy::{copy, destination, source};
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Descriptor, Digest, MediaType};
-use securecp_transport::{Place, TransportError};
+use securecp_transport::{Naming, Place, TransportError};
 use tempfile::TempDir;
 
 fn vector() -> String {
@@ -120,7 +120,7 @@ fn keeps_files_that_came_while_it_was_writing() {
     let image = suite::sample::image("new");
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
     fs::write(folder.join("notes"), "mine").unwrap();
-    writing.commit(&image.manifest, &[], &Scope::new()).unwrap_err();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new()).unwrap_err();
     assert_eq!(fs::read(folder.join("notes")).unwrap(), b"mine");
     assert_eq!(fs::read(folder.join("manifest.json")).unwrap().len(), 739);
 }
@@ -137,7 +137,7 @@ fn says_1_2_when_a_digest_is_not_sha256() {
     let descriptor = Descriptor::new(MediaType::OCI_LAYER, digest.clone(), bytes.len() as u64);
     suite::put(writing.as_ref(), &descriptor, &bytes).unwrap();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
-    writing.commit(&image.manifest, &[], &Scope::new()).unwrap();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new()).unwrap();
     let version = fs::read_to_string(folder.join("version")).unwrap();
     assert_eq!(version, "Directory Transport Version: 1.2\n");
     assert_eq!(fs::read(folder.join(format!("sha512-{}", digest.hex()))).unwrap(), b"content");
@@ -153,8 +153,9 @@ fn refuses_a_tag_beside_a_folder() {
     let image = suite::sample::image("new");
     let writing = destination.begin(&Scope::new()).unwrap();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
-    let error =
-        writing.commit(&image.manifest, &["v1".parse().unwrap()], &Scope::new()).unwrap_err();
+    let tag = "v1".parse().unwrap();
+    let names = [Naming::own(&*destination, &image.manifest), Naming::tag(&tag, &image.manifest)];
+    let error = writing.commit(&names, &Scope::new()).unwrap_err().cause;
     assert!(matches!(error, TransportError::Unsupported { .. }), "{error}");
 }
 
@@ -255,7 +256,10 @@ fn says_where_nothing_can_be_written() {
                     let _ = suite::put(writing.as_ref(), descriptor, bytes);
                 }
                 let _ = writing.put_manifest(&image.manifest, Place::Root, &Scope::new());
-                writing.commit(&image.manifest, &[], &Scope::new()).unwrap_err()
+                writing
+                    .commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new())
+                    .unwrap_err()
+                    .cause
             }
             Err(error) => error,
         };

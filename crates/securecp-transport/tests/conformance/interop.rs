@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::suite::copy::{copy, source};
 use securecp_layer::Scope;
 use securecp_oci::{MediaType, Signature};
-use securecp_transport::Place;
+use securecp_transport::{Naming, Place};
 use serde_json::Value;
 
 pub(crate) fn testdata(name: &str) -> PathBuf {
@@ -172,7 +172,7 @@ pub(crate) fn skopeo_reads_what_is_written_here() {
             writing.put_manifest(&image.manifest, Place::Child, &Scope::new()).unwrap();
         }
         writing.put_manifest(&root, Place::Root, &Scope::new()).unwrap();
-        writing.commit(&root, &[], &Scope::new()).unwrap();
+        writing.commit(&[Naming::own(&*destination, &root)], &Scope::new()).unwrap();
         assert_eq!(skopeo(&["inspect", "--raw", &to]), root.bytes().as_ref());
         let back = format!("dir:{}", path("back"));
         skopeo(&["copy", "-q", "--all", &to, &back]);

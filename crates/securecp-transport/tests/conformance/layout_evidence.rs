@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Attached, Declared, MediaType, RawManifest, referrers_tag};
-use securecp_transport::{Piece, Place, Source, TransportError};
+use securecp_transport::{Naming, Piece, Place, Source, TransportError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -195,7 +195,7 @@ fn write(name: &str, image: &Sample, referrers: &[&Sample], signature: Option<&S
         writing.put_evidence(piece, &scope).unwrap();
     }
     writing.read_back_evidence(&pieces, &scope).unwrap();
-    writing.commit(&image.manifest, &[], &scope).unwrap();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &scope).unwrap();
 }
 
 #[test]

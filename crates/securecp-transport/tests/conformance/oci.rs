@@ -8,7 +8,7 @@ use crate::suite::copy::{copy, destination, source};
 use crate::suite::sample::{self, Sample};
 use securecp_layer::Scope;
 use securecp_oci::{ImageName, RawManifest};
-use securecp_transport::{Place, SourceOptions, TransportError, delete, list};
+use securecp_transport::{Naming, Place, SourceOptions, TransportError, delete, list};
 use tempfile::TempDir;
 
 struct Layout {
@@ -57,8 +57,10 @@ fn write(name: &str, image: &Sample, tags: &[&str]) -> Result<(), TransportError
         crate::suite::put(writing.as_ref(), descriptor, bytes)?;
     }
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new())?;
-    let tags: Vec<_> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
-    writing.commit(&image.manifest, &tags, &Scope::new())
+    let tags: Vec<securecp_oci::Tag> = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+    let mut names = vec![Naming::own(&*destination, &image.manifest)];
+    names.extend(tags.iter().map(|tag| Naming::tag(tag, &image.manifest)));
+    writing.commit(&names, &Scope::new()).map_err(|error| error.cause)
 }
 
 #[test]
@@ -198,7 +200,8 @@ fn waits_for_the_lock_no_longer_than_its_scope() {
     let writing = destination.begin(&Scope::new()).unwrap();
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
     let short = Scope::lasting(Duration::from_millis(50));
-    let error = writing.commit(&image.manifest, &[], &short).unwrap_err();
+    let error =
+        writing.commit(&[Naming::own(&*destination, &image.manifest)], &short).unwrap_err().cause;
     assert!(matches!(error, TransportError::Stopped(_)), "{error}");
     drop(folder);
     assert!(layout.root("v2").unwrap_err().is_not_found());
@@ -287,7 +290,7 @@ fn deletes_an_index_with_the_children_that_nothing_else_needs() {
     }
     writing.put_manifest(&one.manifest, Place::Child, &Scope::new()).unwrap();
     writing.put_manifest(&root, Place::Root, &Scope::new()).unwrap();
-    writing.commit(&root, &[], &Scope::new()).unwrap();
+    writing.commit(&[Naming::own(&*destination, &root)], &Scope::new()).unwrap();
     drop(destination);
     let gone =
         delete(&layout.image_name("list"), &SourceOptions::default(), &Scope::new()).unwrap();

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
-use securecp_copy::{Changed, Edits, Job, Outcome, Written, copy};
+use securecp_copy::{
+    Changed, Edits, FoundId, Job, Outcome, Route, Target, Written, WrittenImage, WrittenName, copy,
+};
 use securecp_trust::Gate;
 use serde_json::{Value, json};
 
@@ -64,9 +66,7 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
         .require_signed(session.globals.require_signed)
         .index_signature(request.index_signature);
     let job = Job {
-        from: &*from,
-        to: &*to,
-        tags: &request.tags,
+        routes: &[Route { from: &*from, to: &[Target { to: &*to, tags: &request.tags }] }],
         select: &request.select,
         policy: &policy,
         gate: &gate,
@@ -117,20 +117,42 @@ fn say_as_skopeo(
 }
 
 fn result(request: &CopyRequest, outcome: &Outcome, written: &Written) -> Value {
-    let manifests: Vec<String> = written.manifests.iter().map(ToString::to_string).collect();
-    let root = &outcome.plan.found(0).subject.manifest;
-    let changed: Vec<Value> = written.changed.iter().map(changed).collect();
     let encryption = request.edits.encrypt.as_ref();
     let recipients: Vec<String> = encryption
         .map(|encryption| encryption.recipients.list().iter().map(ToString::to_string).collect())
         .unwrap_or_default();
+    let mut receipt = match written.images.as_slice() {
+        [image] => image_receipt(outcome, image),
+        images => many_receipts(outcome, images, written),
+    };
+    receipt["recipients"] = json!(recipients);
+    receipt["bytesSent"] = json!(written.sent_bytes);
+    receipt
+}
+
+fn image_receipt(outcome: &Outcome, image: &WrittenImage) -> Value {
+    let manifests: Vec<String> = image.manifests.iter().map(ToString::to_string).collect();
+    let root = &outcome.plan.found(FoundId::root(image.route)).subject.manifest;
+    let changed: Vec<Value> = image.changed.iter().map(changed).collect();
     json!({
-        "digest": written.root.digest().to_string(),
+        "digest": image.root.digest().to_string(),
         "sourceDigest": root.digest().to_string(),
         "manifests": manifests,
         "changed": changed,
-        "recipients": recipients,
-        "bytesSent": written.sent_bytes,
+    })
+}
+
+fn many_receipts(outcome: &Outcome, images: &[WrittenImage], written: &Written) -> Value {
+    let image = |image: &WrittenImage| {
+        let mut receipt = image_receipt(outcome, image);
+        let source = outcome.plan.admitted()[image.route].found().source_name();
+        receipt["source"] = json!(source);
+        receipt
+    };
+    let name = |name: &WrittenName| json!({"name": name.name, "digest": name.digest.to_string(), "moved": name.moved});
+    json!({
+        "images": images.iter().map(image).collect::<Vec<_>>(),
+        "names": written.names.iter().map(name).collect::<Vec<_>>(),
     })
 }
 
@@ -148,11 +170,12 @@ fn summarise(request: &CopyRequest, written: &Written) {
     if matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
         return;
     }
+    let Some(image) = written.images.first() else { return };
     crate::progress::say(&format!(
         "copied {} to {}: {} ({} sent)",
         request.source,
         request.destination,
-        written.root.digest(),
+        image.root.digest(),
         HumanBytes(written.sent_bytes)
     ));
 }
@@ -169,7 +192,8 @@ fn check_digestfile(file: &Path) -> Result<(), Failure> {
 }
 
 fn write_digest(file: &Path, written: &Written) -> Result<(), Failure> {
-    let text = written.root.digest().to_string();
+    let Some(image) = written.images.first() else { return Ok(()) };
+    let text = image.root.digest().to_string();
     let done = fs::write(file, text);
     Ok(done.with_context(|| {
         format!("the image was copied, but its digest could not be written to {}", file.display())

@@ -3,7 +3,7 @@
 use securecp_layer::Scope;
 use securecp_oci::{ImageName, RawManifest, View};
 use securecp_transport::{
-    BlobPut, Destination, DestinationOptions, Place, Source, SourceOptions, TransportError,
+    BlobPut, Destination, DestinationOptions, Naming, Place, Source, SourceOptions, TransportError,
     Writing, open_destination, open_source,
 };
 
@@ -24,7 +24,7 @@ pub(crate) fn copy(from: &str, to: &str) -> Result<(), TransportError> {
     destination.check(&scope)?;
     let writing = destination.begin(&scope)?;
     copy_tree(source.as_ref(), writing.as_ref(), &root, Place::Root)?;
-    writing.commit(&root, &[], &scope)
+    writing.commit(&[Naming::own(&*destination, &root)], &scope).map_err(|error| error.cause)
 }
 
 fn copy_tree(

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sample::Sample;
 use securecp_layer::{LayerError, Scope};
 use securecp_oci::{Annotations, Descriptor, RawManifest, Signature};
-use securecp_transport::{BlobPut, Destination, Place, Source, TransportError, Writing};
+use securecp_transport::{BlobPut, Destination, Naming, Place, Source, TransportError, Writing};
 
 /// One place of a transport, empty at first.
 pub(crate) trait Fixture: Send + Sync {
@@ -60,7 +60,7 @@ pub(crate) fn write(fixture: &dyn Fixture, image: &Sample) {
     destination.check(&Scope::new()).unwrap();
     let writing = destination.begin(&Scope::new()).unwrap();
     put_all(writing.as_ref(), image, Place::Root);
-    writing.commit(&image.manifest, &[], &Scope::new()).unwrap();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new()).unwrap();
 }
 
 /// Reads the image at the place, wholly, and compares it.
@@ -110,7 +110,7 @@ pub(crate) fn reads_back_an_index_with_its_children(fixture: &dyn Fixture) {
     put_all(writing.as_ref(), &two, Place::Child);
     writing.put_manifest(&root, Place::Root, &scope).unwrap();
     writing.read_back(&root, Place::Root, &scope).unwrap();
-    writing.commit(&root, &[], &scope).unwrap();
+    writing.commit(&[Naming::own(&*destination, &root)], &scope).unwrap();
 
     let source = fixture.source().unwrap();
     let found = source.root(&scope).unwrap();
@@ -221,7 +221,7 @@ pub(crate) fn refuses_to_commit_what_is_not_there(fixture: &dyn Fixture) {
         put(writing.as_ref(), descriptor, bytes).unwrap();
     }
     writing.read_back(&image.manifest, Place::Root, &scope).unwrap_err();
-    writing.commit(&image.manifest, &[], &scope).unwrap_err();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &scope).unwrap_err();
     drop(destination);
     assert_nothing_there(fixture);
 }
@@ -241,7 +241,7 @@ pub(crate) fn puts_blobs_in_parallel(fixture: &dyn Fixture) {
         }
     });
     writing.put_manifest(&root, Place::Root, &Scope::new()).unwrap();
-    writing.commit(&root, &[], &Scope::new()).unwrap();
+    writing.commit(&[Naming::own(&*destination, &root)], &Scope::new()).unwrap();
     let source = fixture.source().unwrap();
     images.iter().for_each(|image| assert_blobs(source.as_ref(), image));
     assert_eq!(fixture.leftovers(), Vec::<String>::new());
@@ -280,7 +280,7 @@ pub(crate) fn carries_signatures_or_refuses_them(fixture: &dyn Fixture) {
         put(&root, Place::Root, &both).unwrap();
         put(&child.manifest, Place::Child, &both[..1]).unwrap();
     }
-    writing.commit(&root, &[], &scope).unwrap();
+    writing.commit(&[Naming::own(&*destination, &root)], &scope).unwrap();
 
     let source = fixture.source().unwrap();
     let found = source.signatures(&root, Place::Root, &scope).unwrap();
@@ -312,7 +312,9 @@ pub(crate) fn ends_with_its_scope(fixture: &dyn Fixture) {
     stopped(writing.put_blob(&blob, &over));
     stopped(writing.put_manifest(&image.manifest, Place::Root, &over));
     put_all(writing.as_ref(), &image, Place::Root);
-    stopped(writing.commit(&image.manifest, &[], &over));
+    stopped(
+        writing.commit(&[Naming::own(&*destination, &image.manifest)], &over).map_err(|e| e.cause),
+    );
     drop(destination);
     assert_nothing_there(fixture);
 
