@@ -13,6 +13,7 @@ use crate::conf::{Conf, Endpoint};
 use crate::host::Host;
 use crate::{
     Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
+    Uploads,
 };
 
 /// How one side of a copy meets registries.
@@ -36,6 +37,8 @@ pub struct Access {
     pub user_agent: String,
     /// What happens after a failure that may pass.
     pub retry: RetryPolicy,
+    /// How blobs are sent.
+    pub uploads: Uploads,
 }
 
 impl Default for Access {
@@ -50,6 +53,7 @@ impl Default for Access {
             environment: Environment::default(),
             user_agent: concat!("securecp/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
+            uploads: Uploads::default(),
         }
     }
 }

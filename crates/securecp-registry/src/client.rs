@@ -223,6 +223,19 @@ impl Client {
         Download::open(self.clone(), descriptor.clone(), scope)
     }
 
+    /// Opens a blob after its first `offset` bytes, fewer than it has; `None` if the registry sends no parts of blobs.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be opened.
+    pub fn blob_after(
+        &self,
+        descriptor: &Descriptor,
+        offset: u64,
+        scope: &Scope,
+    ) -> Result<Option<Download>, RegistryError> {
+        Download::open_at(self.clone(), descriptor.clone(), offset, scope)
+    }
+
     /// Every tag of the repository, page after page. Entries that are no tags because they are digests or null are
     /// left out, as Artifactory and Nexus send them.
     ///

@@ -69,19 +69,44 @@ impl Download {
         let operation = Operation::ReadBlob(descriptor.digest.to_string());
         let request =
             Rest { client: &client, descriptor: &descriptor, operation: &operation, offset: 0 };
-        let body = client.host.retrying(scope, || request.send(scope))?.body(scope);
+        let response = client.host.retrying(scope, || request.send(scope))?;
+        Ok(Self::begun(client, descriptor, response, 0, scope))
+    }
+
+    /// The blob from `offset` on; `None` if the registry sends no parts of blobs.
+    pub(crate) fn open_at(
+        client: Client,
+        descriptor: Descriptor,
+        offset: u64,
+        scope: &Scope,
+    ) -> Result<Option<Self>, RegistryError> {
+        let operation = Operation::ReadBlob(descriptor.digest.to_string());
+        let request =
+            Rest { client: &client, descriptor: &descriptor, operation: &operation, offset };
+        let response = client.host.retrying(scope, || request.send(scope))?;
+        let part = response.status() == 206;
+        Ok(part.then(|| Self::begun(client, descriptor, response, offset, scope)))
+    }
+
+    fn begun(
+        client: Client,
+        descriptor: Descriptor,
+        response: Response,
+        offset: u64,
+        scope: &Scope,
+    ) -> Self {
+        let operation = Operation::ReadBlob(descriptor.digest.to_string());
         let budget = Budget::new(client.host.retry().times);
-        let scope = scope.clone();
-        Ok(Self {
+        Self {
             client,
             descriptor,
-            scope,
+            scope: scope.clone(),
             operation,
-            body,
+            body: response.body(scope),
             ahead: Bytes::new(),
-            offset: 0,
+            offset,
             budget,
-        })
+        }
     }
 
     /// The next chunk, or `None` after as many bytes as the descriptor promises. More than that is passed on: whoever

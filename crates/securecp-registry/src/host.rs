@@ -9,7 +9,7 @@ use crate::quirks::Profile;
 use crate::reply::Refusal;
 use crate::waiting::Waiting;
 use crate::warning::Warnings;
-use crate::{Access, Operation, Problem, RegistryError, RetryPolicy};
+use crate::{Access, Operation, Problem, RegistryError, RetryPolicy, Uploads};
 
 /// One registry, with what was learned of it.
 pub(crate) struct Host {
@@ -24,6 +24,7 @@ pub(crate) struct Host {
     turns: Flights<String, ()>,
     waiting: Waiting,
     warnings: Warnings,
+    uploads: Uploads,
 }
 
 /// One request with its purpose.
@@ -54,6 +55,7 @@ impl Host {
             turns: Flights::default(),
             waiting: Waiting::default(),
             warnings: Warnings::default(),
+            uploads: access.uploads.clone(),
         }
     }
 
@@ -64,6 +66,11 @@ impl Host {
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// How blobs are sent.
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// Work of which only one of a kind may run at a time.

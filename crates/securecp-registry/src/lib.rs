@@ -56,4 +56,4 @@ pub use reply::{Code, Refusal};
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use tls_details::tls_details;
-pub use upload::BlobUpload;
+pub use upload::{BlobUpload, Uploads};

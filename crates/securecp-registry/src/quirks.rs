@@ -1,6 +1,6 @@
 //! What single registries do differently, as data. Each row names what was seen, and where.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How a host takes blobs in pieces, if one request is too large for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,22 +18,25 @@ struct Row {
     pieces: Pieces,
     /// Whether the `Range` of its answers to pieces can be believed.
     range_is_true: bool,
+    /// Whether large blobs may go in large pieces, so that they can be continued.
+    resumes: bool,
 }
 
 /// Where nothing is known: 8 MiB are above the 5 MiB that stores behind registries want and below every limit met.
-const USUAL: Row = Row { pattern: "", pieces: Pieces::UpTo(8 << 20), range_is_true: true };
+const USUAL: Row =
+    Row { pattern: "", pieces: Pieces::UpTo(8 << 20), range_is_true: true, resumes: true };
 
 const ROWS: &[Row] = &[
     // Only whole blobs; pieces are refused (dotnet/sdk-container-builds#287, kitops#780).
-    Row { pattern: "gcr.io", pieces: Pieces::Never, ..USUAL },
-    Row { pattern: "*.gcr.io", pieces: Pieces::Never, ..USUAL },
-    Row { pattern: "*.pkg.dev", pieces: Pieces::Never, ..USUAL },
+    Row { pattern: "gcr.io", pieces: Pieces::Never, resumes: false, ..USUAL },
+    Row { pattern: "*.gcr.io", pieces: Pieces::Never, resumes: false, ..USUAL },
+    Row { pattern: "*.pkg.dev", pieces: Pieces::Never, resumes: false, ..USUAL },
     // PATCH bodies from 4 MiB on are answered with 416 (rust-oci-client#35).
-    Row { pattern: "ghcr.io", pieces: Pieces::UpTo(3_500 << 10), ..USUAL },
+    Row { pattern: "ghcr.io", pieces: Pieces::UpTo(3_500 << 10), resumes: false, ..USUAL },
     // The range stays that of the first piece (aws/containers-roadmap#2831).
-    Row { pattern: "*.dkr.ecr.*.amazonaws.com", range_is_true: false, ..USUAL },
-    Row { pattern: "*.dkr.ecr.*.amazonaws.com.cn", range_is_true: false, ..USUAL },
-    Row { pattern: "public.ecr.aws", range_is_true: false, ..USUAL },
+    Row { pattern: "*.dkr.ecr.*.amazonaws.com", range_is_true: false, resumes: false, ..USUAL },
+    Row { pattern: "*.dkr.ecr.*.amazonaws.com.cn", range_is_true: false, resumes: false, ..USUAL },
+    Row { pattern: "public.ecr.aws", range_is_true: false, resumes: false, ..USUAL },
 ];
 
 // What other registries do needs no row because it is done for all: any failure of a mount becomes an upload (Harbor,
@@ -48,13 +51,19 @@ pub(crate) struct Profile {
     range_is_true: bool,
     /// The size of pieces once one request was too large; 0 before.
     learned: AtomicU64,
+    resumes: AtomicBool,
 }
 
 impl Profile {
     pub(crate) fn of(host: &str) -> Self {
         let name = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let row = ROWS.iter().find(|row| matches(row.pattern, &name)).unwrap_or(&USUAL);
-        Self { pieces: row.pieces, range_is_true: row.range_is_true, learned: AtomicU64::new(0) }
+        Self {
+            pieces: row.pieces,
+            range_is_true: row.range_is_true,
+            learned: AtomicU64::new(0),
+            resumes: AtomicBool::new(row.resumes),
+        }
     }
 
     /// The size of pieces, if blobs must be sent so.
@@ -68,6 +77,16 @@ impl Profile {
             Pieces::Never => false,
             Pieces::UpTo(size) => self.learned.swap(size, Ordering::Relaxed) == 0,
         }
+    }
+
+    /// Whether large blobs may go in large pieces. Not where a limit wants small ones.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes.load(Ordering::Relaxed) && self.pieces().is_none()
+    }
+
+    /// A large piece was refused: large blobs go whole from now on.
+    pub(crate) fn learn_no_resuming(&self) {
+        self.resumes.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn range_is_true(&self) -> bool {
@@ -108,6 +127,18 @@ mod tests {
             let found = Profile::of(host);
             assert_eq!((found.pieces, found.range_is_true), (pieces, range), "{host}");
         }
+    }
+
+    #[test]
+    fn large_pieces_go_only_where_they_are_known_to_do_no_harm() {
+        for host in ["gcr.io", "ghcr.io", "1.dkr.ecr.a.amazonaws.com", "public.ecr.aws"] {
+            assert!(!Profile::of(host).resumes(), "{host}");
+        }
+        let (refusing, limited) = (Profile::of("r.example"), Profile::of("r.example"));
+        assert!(refusing.resumes() && limited.resumes());
+        refusing.learn_no_resuming();
+        assert!(limited.learn_pieces());
+        assert!(!refusing.resumes() && !limited.resumes());
     }
 
     #[test]

@@ -1,10 +1,11 @@
+mod long;
 mod pieces;
 mod session;
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use securecp_layer::{CHUNK, Layer, LayerError, Scope};
+use securecp_layer::{CHUNK, Journal, Layer, LayerError, Scope};
 use securecp_net::{Method, NetError, Request, Response, StatusCode, Url, header};
 use securecp_oci::{Descriptor, Repository};
 
@@ -26,6 +27,24 @@ pub struct BlobUpload<'a> {
 impl std::fmt::Debug for BlobUpload<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlobUpload").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
+/// How blobs are sent.
+#[derive(Debug, Clone)]
+pub struct Uploads {
+    /// Where uploads under way are noted for the next run. Without it nothing is continued, and every blob is sent whole.
+    pub journal: Option<Journal>,
+    /// Of how many bytes the pieces are in which blobs of twice this size and more are sent, so that they can be
+    /// continued.
+    pub piece_bytes: u64,
+}
+
+impl Default for Uploads {
+    /// Pieces of 64 MiB: an interruption costs seconds, and the pause between two of them (one round trip) is small
+    /// beside each.
+    fn default() -> Self {
+        Self { journal: None, piece_bytes: 64 << 20 }
     }
 }
 
@@ -56,6 +75,10 @@ impl Client {
     ) -> Result<Descriptor, RegistryError> {
         let operation = Operation::WriteBlob(blob.known.map(|known| known.digest.to_string()));
         let put = Put { client: self, operation: &operation, blob };
+        let in_pieces = blob.known.map(|known| put.in_long_pieces(known, scope)).transpose()?;
+        if let Some(descriptor) = in_pieces.flatten() {
+            return Ok(descriptor);
+        }
         // A source has its own ways to go on; one that gave up is not asked as often again.
         let attempt = || match put.attempt(scope) {
             Err(error) if matches!(error.problem(), Problem::Layer(_)) => Ok(Err(error)),

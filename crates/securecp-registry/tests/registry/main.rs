@@ -10,6 +10,7 @@ mod helpers;
 mod mirrors;
 mod peers;
 mod referrers;
+mod resume;
 mod tls;
 mod token_server;
 mod uploads;
