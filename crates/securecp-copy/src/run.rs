@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use securecp_layer::{
-    Event, Layer, LayerError, Once, Scope, SourceError, Spool, Stopped, TaskId, Watched,
+    Event, Layer, LayerError, Once, Prefix, Scope, SourceError, Spool, Stopped, TaskId, Watched,
 };
 use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
-use securecp_transport::{BlobPut, Destination, Source, TransportError, Writing};
+use securecp_transport::{BlobPut, Destination, OpenAfter, Source, TransportError, Writing};
 
 use crate::cached;
 use crate::chain::chain;
@@ -194,10 +194,12 @@ impl Runner<'_> {
         if work.made.is_some() && self.is_there(task, &work.source)? {
             return Ok(self.skip(task, &subject, "already there", work));
         }
+        let after: &OpenAfter<'_> = &|prefix| self.open_after(task, work, prefix);
         let put = BlobPut {
             known: work.changes.is_empty().then_some(&work.source),
             mount_from,
             open: &|| self.open(task, work),
+            open_after: work.is_verbatim().then_some(after),
         };
         let descriptor = self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         if let Some(wanted) = &work.remembered {
@@ -223,8 +225,12 @@ impl Runner<'_> {
         }
         let there = self.is_there(task, &descriptor)?;
         if !there {
-            let put =
-                BlobPut { known: Some(&descriptor), mount_from: &[], open: &|| Ok(spool.layer()) };
+            let put = BlobPut {
+                known: Some(&descriptor),
+                mount_from: &[],
+                open: &|| Ok(spool.layer()),
+                open_after: None,
+            };
             self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         }
         self.job.report.event(&Event::Finished { task });
@@ -248,6 +254,18 @@ impl Runner<'_> {
         let opened = self.from.blob(&work.source, self.scope);
         let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
         chain(&work.step, Watched::wrap(layer, self.job.report, task))
+    }
+
+    /// As [`Runner::open`], with the first bytes given.
+    fn open_after(
+        &self,
+        task: TaskId,
+        work: &BlobWork,
+        prefix: Prefix,
+    ) -> Result<Option<Layer<'_>>, LayerError> {
+        let opened = self.from.blob_after(&work.source, prefix, self.scope);
+        let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
+        Ok(layer.map(|layer| Watched::wrap(layer, self.job.report, task)))
     }
 
     /// Repeats what may succeed the next time.

@@ -54,7 +54,8 @@ impl Bench {
                     other => LayerError::Spool(std::io::Error::other(other.to_string())),
                 })
             };
-            let put = BlobPut { known: Some(descriptor), mount_from: &[], open: &open };
+            let put =
+                BlobPut { known: Some(descriptor), mount_from: &[], open: &open, open_after: None };
             writing.put_blob(&put, scope)?;
         }
         writing.put_manifest(&root, Place::Root, scope)?;

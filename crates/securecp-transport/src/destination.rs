@@ -1,4 +1,4 @@
-use securecp_layer::{Layer, LayerError, Scope, Stopped};
+use securecp_layer::{Layer, LayerError, Prefix, Scope, Stopped};
 use securecp_oci::{
     Attached, Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
 };
@@ -43,7 +43,12 @@ pub struct BlobPut<'a> {
     pub mount_from: &'a [Repository],
     /// Opens the chain from its start; may be called again for a retry.
     pub open: &'a (dyn Fn() -> Result<Layer<'a>, LayerError> + Sync + 'a),
+    /// Opens it with its first bytes given; only where the chain leaves the bytes unchanged.
+    pub open_after: Option<&'a OpenAfter<'a>>,
 }
+
+/// Opens a chain whose first bytes are there already; `None` if it can only be opened from its start.
+pub type OpenAfter<'a> = dyn Fn(Prefix) -> Result<Option<Layer<'a>>, LayerError> + Sync + 'a;
 
 impl std::fmt::Debug for BlobPut<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -41,7 +41,9 @@ mod staged;
 mod tar;
 
 pub use daemon::DaemonAccess;
-pub use destination::{Accepts, BlobPut, CommitError, Destination, Naming, Place, Writing};
+pub use destination::{
+    Accepts, BlobPut, CommitError, Destination, Naming, OpenAfter, Place, Writing,
+};
 pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage};
 pub use error::TransportError;
 pub use evidence::Piece;

@@ -39,6 +39,8 @@ pub struct DestinationOptions {
     pub daemon: DaemonAccess,
     /// More names for the image in a `docker-archive:`, each with a tag.
     pub additional_references: Vec<Reference>,
+    /// Keep what has arrived in an `oci:` layout when a copy is interrupted, and go on with what was kept.
+    pub partial: bool,
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.

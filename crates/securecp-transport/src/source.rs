@@ -1,4 +1,4 @@
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
     Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
 };
@@ -51,6 +51,20 @@ pub trait Source: Send + Sync {
         descriptor: &Descriptor,
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError>;
+
+    /// A blob of which `prefix` has the first bytes, fewer than all: only the rest is read from the source, and the
+    /// whole is held to `descriptor`. `None` if the source cannot leave out a beginning.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be opened.
+    fn blob_after(
+        &self,
+        _descriptor: &Descriptor,
+        _prefix: Prefix,
+        _scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        Ok(None)
+    }
 
     /// The signatures stored for `manifest`; an empty list is a definite "there are none".
     ///

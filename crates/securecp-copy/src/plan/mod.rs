@@ -101,6 +101,15 @@ pub struct BlobWork {
     pub made: Option<Bytes>,
 }
 
+impl BlobWork {
+    /// Whether the source's own bytes go to the destination, and nothing looks into them on the way.
+    pub fn is_verbatim(&self) -> bool {
+        let Step { decrypt, recompress, encrypt } = &self.step;
+        let steps = [decrypt, recompress, encrypt];
+        self.changes.is_empty() && self.made.is_none() && steps.iter().all(|step| step.is_none())
+    }
+}
+
 /// A recompression that an earlier copy may have done.
 #[derive(Debug, Clone)]
 pub struct Remembered {

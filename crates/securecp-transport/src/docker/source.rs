@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
     Attached, Declared, Descriptor, Digest, ImageIdentity, ImageName, ManifestError, RawManifest,
     Reference, Repository, Signature,
@@ -116,6 +116,17 @@ impl Source for DockerSource {
     ) -> Result<Layer<'static>, TransportError> {
         let download = self.chosen(scope)?.client.blob(descriptor, scope).map_err(failure)?;
         Ok(Layer::verified(descriptor.clone(), download))
+    }
+
+    fn blob_after(
+        &self,
+        descriptor: &Descriptor,
+        prefix: Prefix,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        let client = self.chosen(scope)?.client;
+        let rest = client.blob_after(descriptor, prefix.size_bytes(), scope).map_err(failure)?;
+        Ok(rest.map(|rest| Layer::verified_after(descriptor.clone(), prefix, rest)))
     }
 
     /// The signatures in the lookaside store, then those attached in the registry where the configuration says so.

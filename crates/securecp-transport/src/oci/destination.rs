@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::LayoutIndex;
 use super::beside::Beside;
+use super::kept::Kept;
 use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
 use super::lock::Lock;
 use super::writing::{Building, OciWriting};
@@ -32,6 +33,8 @@ pub(crate) struct OciDestination {
     pub(super) path: Resolved,
     pub(super) image: Option<String>,
     pub(super) shared_blobs: Option<PathBuf>,
+    /// What arrives is kept for the next run if this one is interrupted.
+    pub(super) partial: bool,
     /// Keeps blobs that were found there from being deleted before the image that needs them is entered.
     held: Mutex<Option<Lock>>,
 }
@@ -56,6 +59,7 @@ impl OciDestination {
             path: Resolved::new(name, &path)?,
             image,
             shared_blobs: options.shared_blob_dir.clone(),
+            partial: options.partial,
             held: Mutex::new(None),
         })
     }
@@ -144,9 +148,17 @@ impl OciDestination {
     fn building(&self) -> Result<Building, TransportError> {
         match self.present()? {
             Present::Layout(layout) => Ok(Building::InPlace(layout)),
-            Present::Unused => temporary_in(self.path.as_path()).map(Building::Aside),
-            Present::Nothing => temporary_in(self.path.parent()).map(Building::Aside),
+            Present::Unused => self.aside(self.path.as_path()),
+            Present::Nothing => self.aside(self.path.parent()),
         }
+    }
+
+    fn aside(&self, place: &Path) -> Result<Building, TransportError> {
+        let kept = self.partial.then(|| Kept::take(place, self.path.as_path())).flatten();
+        kept.map_or_else(
+            || temporary_in(place).map(Building::Aside),
+            |kept| Ok(Building::Kept(kept)),
+        )
     }
 }
 
@@ -295,6 +307,6 @@ impl Destination for OciDestination {
             None => own_blobs,
         };
         self.hold(&blobs, scope)?;
-        Ok(Box::new(OciWriting::new(self, building, blobs)))
+        Ok(Box::new(OciWriting::new(self, building, blobs, scope)))
     }
 }

@@ -6,10 +6,12 @@ mod delete;
 mod destination;
 mod evidence;
 mod index;
+mod kept;
 mod layout;
 mod list;
 mod lock;
 mod name;
+mod partial;
 mod source;
 mod writing;
 

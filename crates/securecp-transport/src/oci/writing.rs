@@ -1,16 +1,20 @@
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use securecp_layer::Scope;
+use securecp_layer::{Scope, Stopped};
 use securecp_oci::{Algorithm, Descriptor, Digest, MANIFEST_LIMIT, RawManifest, Signature};
 use tempfile::TempDir;
 
 use super::LayoutIndex;
 use super::destination::{OciDestination, Present};
 use super::evidence::{Blobs, Pending, check_small};
+use super::kept::Kept;
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
 use super::lock::Lock;
+use super::partial::{self, Partial};
 use crate::folder::{Folder, holds, io_error};
 use crate::staged::{Staged, fill};
 use crate::{
@@ -23,6 +27,8 @@ pub(super) enum Building {
     InPlace(Folder),
     /// In a folder of its own; dropped, it is removed with all that is in it.
     Aside(TempDir),
+    /// As that, but what has arrived is kept if the copy is interrupted.
+    Kept(Kept),
 }
 
 impl Building {
@@ -30,6 +36,7 @@ impl Building {
         match self {
             Self::InPlace(folder) => folder.path(),
             Self::Aside(folder) => folder.path(),
+            Self::Kept(kept) => kept.path(),
         }
     }
 }
@@ -40,12 +47,21 @@ pub(super) struct OciWriting<'a> {
     building: Building,
     /// The folder in which `ALG/HEX` are put.
     blobs: Folder,
+    /// The names below `blobs` of all that this run has put.
+    put: Mutex<BTreeSet<String>>,
+    scope: Scope,
     evidence: Pending,
 }
 
 impl<'a> OciWriting<'a> {
-    pub(super) fn new(place: &'a OciDestination, building: Building, blobs: Folder) -> Self {
-        Self { place, building, blobs, evidence: Pending::default() }
+    pub(super) fn new(
+        place: &'a OciDestination,
+        building: Building,
+        blobs: Folder,
+        scope: &Scope,
+    ) -> Self {
+        let (put, evidence) = (Mutex::default(), Pending::default());
+        Self { place, building, blobs, put, scope: scope.clone(), evidence }
     }
 
     fn read_back_blob(&self, blob: &Descriptor) -> Result<(), TransportError> {
@@ -53,6 +69,46 @@ impl<'a> OciWriting<'a> {
         match self.blobs.size_of(&name)? == Some(blob.size) {
             true => Ok(()),
             false => Err(files::not_found(&self.blobs, &format!("blob {}", blob.digest))),
+        }
+    }
+
+    fn note(&self, digest: &Digest) {
+        self.put.lock().unwrap_or_else(PoisonError::into_inner).insert(blob_name(digest));
+    }
+
+    /// A blob that an earlier run has brought whole, found right by reading all of it.
+    fn taken_over(&self, blob: &BlobPut<'_>, scope: &Scope) -> Option<Descriptor> {
+        let known = blob.known.filter(|_| matches!(self.building, Building::Kept(_)))?;
+        let name = blob_name(&known.digest);
+        let size = self.blobs.size_of(&name).ok().flatten();
+        size.filter(|size| *size == known.size)?;
+        let mut layer = files::open_blob(&self.blobs, &name, known, scope).ok()?;
+        while layer.next().ok()?.is_some() {
+            scope.check().ok()?;
+        }
+        layer.finish().ok()
+    }
+
+    /// Brings a blob, in a file that is kept for the next run where that is wanted.
+    fn bring(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        let expected = blob.known.map_or(Algorithm::Sha256, |known| known.digest.algorithm());
+        let folder = self.algorithm_folder(expected)?;
+        let partial = blob.known.filter(|_| self.place.partial && blob.open_after.is_some());
+        if let Some(partial) = partial.and_then(|known| Partial::take(&self.blobs, known)) {
+            return partial.fill(blob, &folder, scope);
+        }
+        let mut staged = Staged::create(&folder)?;
+        let found = fill(&mut staged, blob, scope)?;
+        let algorithm = found.digest.algorithm();
+        let target = if algorithm == expected { folder } else { self.algorithm_folder(algorithm)? };
+        staged.publish(&target, found.digest.hex())?;
+        Ok(found)
+    }
+
+    /// Whether what has arrived is worth keeping after `error`.
+    fn leave_after(&self, error: &TransportError) {
+        if let (Building::Kept(kept), true) = (&self.building, error.is_transient()) {
+            kept.leave();
         }
     }
 
@@ -193,15 +249,24 @@ fn warn_unless_synced(result: Result<(), TransportError>) {
     }
 }
 
+/// A job that was told to stop is one that may be taken up again.
+impl Drop for OciWriting<'_> {
+    fn drop(&mut self) {
+        let stopped =
+            matches!(self.scope.check(), Err(Stopped::Cancelled | Stopped::Deadline { .. }));
+        if let (Building::Kept(kept), true) = (&self.building, stopped) {
+            kept.leave();
+        }
+    }
+}
+
 impl Writing for OciWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
-        let expected = blob.known.map_or(Algorithm::Sha256, |known| known.digest.algorithm());
-        let folder = self.algorithm_folder(expected)?;
-        let mut staged = Staged::create(&folder)?;
-        let found = fill(&mut staged, blob, scope)?;
-        let algorithm = found.digest.algorithm();
-        let target = if algorithm == expected { folder } else { self.algorithm_folder(algorithm)? };
-        staged.publish(&target, found.digest.hex())?;
+        let found = match self.taken_over(blob, scope) {
+            Some(found) => found,
+            None => self.bring(blob, scope).inspect_err(|error| self.leave_after(error))?,
+        };
+        self.note(&found.digest);
         Ok(found)
     }
 
@@ -213,6 +278,7 @@ impl Writing for OciWriting<'_> {
     ) -> Result<(), TransportError> {
         scope.check()?;
         let digest = manifest.digest();
+        self.note(digest);
         let folder = self.algorithm_folder(digest.algorithm())?;
         if holds(&folder, digest.hex(), manifest.bytes())? {
             return Ok(());
@@ -276,11 +342,24 @@ impl Writing for OciWriting<'_> {
         }
         self.sync_blobs()?;
         let aside = match &self.building {
-            Building::InPlace(layout) => return Ok(self.enter(layout, names, scope)?),
+            Building::InPlace(layout) => {
+                self.enter(layout, names, scope)?;
+                partial::sweep(&self.blobs);
+                return Ok(());
+            }
             Building::Aside(folder) => folder.path(),
+            Building::Kept(kept) => {
+                kept.prune(&self.put.lock().unwrap_or_else(PoisonError::into_inner))?;
+                kept.path()
+            }
         };
         match self.place.present()? {
-            Present::Nothing if self.appear(aside, names)? => Ok(()),
+            Present::Nothing if self.appear(aside, names)? => {
+                if let Building::Kept(kept) = &self.building {
+                    kept.leave();
+                }
+                Ok(())
+            }
             _ => Ok(self.merge(aside, names, scope)?),
         }
     }

@@ -52,7 +52,8 @@ fn copy_tree(
                         },
                     })
                 };
-                let put = BlobPut { known: Some(blob), mount_from: &[], open: &open };
+                let put =
+                    BlobPut { known: Some(blob), mount_from: &[], open: &open, open_after: None };
                 writing.put_blob(&put, &scope)?;
             }
         }
