@@ -13,7 +13,7 @@ use securecp_transport::{
 
 use crate::failure::Failure;
 use crate::lookaside::Lookaside;
-use crate::request::{Globals, Login, Retry, SideRequest};
+use crate::request::{Globals, Login, Resuming, Retry, SideRequest};
 
 /// The ways to the outside that one command uses; connections are shared between its sides.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Doors<'a> {
     net: Net,
     tls: TlsOptions,
     retry: RetryPolicy,
+    resuming: Resuming,
 }
 
 impl<'a> Doors<'a> {
@@ -33,7 +34,13 @@ impl<'a> Doors<'a> {
             delay: retry.delay.or(usual.delay),
         };
         let tls = globals.tls_details.as_deref().map(tls_details).transpose()?.unwrap_or_default();
-        Ok(Self { globals, net: Net::default(), tls, retry })
+        let resuming = Resuming::default();
+        Ok(Self { globals, net: Net::default(), tls, retry, resuming })
+    }
+
+    /// Keeps something for the case that writing is interrupted.
+    pub(crate) fn resuming(self, resuming: &Resuming) -> Self {
+        Self { resuming: resuming.clone(), ..self }
     }
 
     /// Every registry, as this side meets it.
@@ -51,6 +58,7 @@ impl<'a> Doors<'a> {
                 None => usual.user_agent.clone(),
             },
             retry: self.retry,
+            uploads: self.resuming.uploads.clone(),
             ..usual
         };
         Registries::new(self.net.clone(), access)
@@ -112,6 +120,7 @@ impl<'a> Doors<'a> {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
             additional_references: references.to_vec(),
+            partial: self.resuming.partial,
             daemon: self.daemon(side),
             signatures: lookaside.of(name, &self.net, &self.tls)?,
             ..DestinationOptions::default()

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::switch::parse_switch;
-use super::{CompressArgs, CryptArgs, DestArgs, JudgeArgs, RetryArgs, SignArgs, SrcArgs};
+use super::{
+    CompressArgs, CryptArgs, DestArgs, JudgeArgs, ResumeArgs, RetryArgs, SignArgs, SrcArgs,
+};
 
 /// Copy an image
 ///
@@ -41,6 +43,8 @@ pub(crate) struct CopyArgs {
     pub(crate) both_sides: BothSidesArgs,
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
+    #[command(flatten)]
+    pub(crate) resuming: ResumeArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

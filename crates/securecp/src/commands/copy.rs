@@ -8,6 +8,7 @@ use indicatif::HumanBytes;
 use securecp_copy::{
     Changed, Edits, FoundId, Job, Outcome, Route, Target, Written, WrittenImage, WrittenName, copy,
 };
+use securecp_layer::Stopped;
 use securecp_trust::Gate;
 use serde_json::{Value, json};
 
@@ -31,8 +32,11 @@ pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failu
         check_digestfile(file)?;
     }
     let outcome = match copy_image(&request, session) {
-        Err(failure) if request.json => return refused(failure, session),
-        outcome => outcome?,
+        Err(failure) if request.json => {
+            return refused(interrupted(failure, &request, session), session);
+        }
+        Err(failure) => return Err(interrupted(failure, &request, session)),
+        Ok(outcome) => outcome,
     };
     if let (Some(written), Some(file)) = (&outcome.written, &request.digestfile) {
         write_digest(file, written)?;
@@ -48,10 +52,19 @@ fn refused(failure: Failure, session: &mut Session<'_>) -> Result<(), Failure> {
     Err(failure)
 }
 
+/// A copy that was told to stop says how to go on.
+fn interrupted(failure: Failure, request: &CopyRequest, session: &Session<'_>) -> Failure {
+    let stopped = matches!(session.scope.check(), Err(Stopped::Cancelled));
+    match request.resuming.hint(&request.destination).filter(|_| stopped) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
     let signing = signers::load(&request.signing, session.scope)?;
-    let doors = Doors::new(&session.globals, request.retry)?;
+    let doors = Doors::new(&session.globals, request.retry)?.resuming(&request.resuming);
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
     let from = doors.source(&request.source, &request.source_side, &lookaside)?;
     let to = doors.destination(

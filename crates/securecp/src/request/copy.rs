@@ -9,7 +9,7 @@ use super::additional::AdditionalNames;
 use super::compress::{cache, recompression};
 use super::crypt::{decryption, encryption};
 use super::side::sides;
-use super::{Globals, Retry, SideRequest, SignRequest, both, image, index_signature};
+use super::{Globals, Resuming, Retry, SideRequest, SignRequest, both, image, index_signature};
 use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
 use crate::failure::Failure;
 use crate::progress::{ProgressStyle, warn};
@@ -28,6 +28,7 @@ pub(crate) struct CopyRequest {
     pub(crate) effort: Effort,
     /// As given; requests and transfers have different usual values.
     pub(crate) retry: Retry,
+    pub(crate) resuming: Resuming,
     pub(crate) tags: Vec<Tag>,
     /// Further names in an archive.
     pub(crate) references: Vec<Reference>,
@@ -76,6 +77,7 @@ impl CopyRequest {
             index_signature: index_signature(&args.judging)?,
             effort: effort(&args.effort),
             retry: Retry::from(&args.effort.retry),
+            resuming: Resuming::new(args.resuming, |name| std::env::var_os(name))?,
             tags: names.tags,
             references: names.references,
             digestfile: args.names.digestfile,
