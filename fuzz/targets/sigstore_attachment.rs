@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use securecp_oci::{Annotations, Declared, Signature};
-use securecp_trust::Attachment;
+use securecp_oci::{Annotations, Attachment, Declared, Signature};
+
 
 const CONFIG: &[u8] = include_bytes!(
     "../../testdata/sigstore/attachment-sigstore/blobs/sha256/b43175f293328eedec856ae3582f51317e99f695fad009ebd0a89ec7e1c65354"

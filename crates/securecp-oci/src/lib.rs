@@ -19,6 +19,7 @@
 //! # Ok::<(), securecp_oci::ReferenceError>(())
 //! ```
 
+mod attachment;
 pub mod base64;
 mod beside;
 mod convert;
@@ -39,6 +40,9 @@ mod signature;
 mod text;
 mod union;
 
+pub use attachment::{
+    ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, NewAttachment, attachment_tag,
+};
 pub use beside::{Attached, is_evidence_name, referrers_tag};
 pub use convert::{
     ConvertError, Converted, LOST_LIMIT, ManifestFormat, convert_image, convert_index,

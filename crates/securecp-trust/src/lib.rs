@@ -43,13 +43,12 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    ATTACHMENT_LIMIT, ArtifactFault, Attachment, AttachmentError, BUNDLE_MEDIA_TYPE, Blob,
-    BundleArtifact, BundleCheck, BundleDraft, BundleFault, BundleHolder, BundleLogEntry,
-    CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault, NewAttachment, PublicKeyFault,
-    RuleFault, SignedDraft, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError,
-    SigstoreKeyFault, SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT,
-    TrustDenial, TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
-    TrustedRootError, attachment_tag,
+    ArtifactFault, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft, BundleFault,
+    BundleHolder, BundleLogEntry, CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault,
+    PublicKeyFault, RuleFault, SignedDraft, SignerFault, SigstoreFault, SigstoreKey,
+    SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT,
+    TRUSTED_ROOT_LIMIT, TrustDenial, TrustFault, TrustFile, TrustFileError, TrustReport,
+    TrustVerdict, TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -1,11 +1,9 @@
-//! Sigstore: signatures by keys and by short-lived certificates, their log entries, the attachments that carry them, and
-//! bundles. Judged exactly as containers/image does, made in the form that it writes.
+//! Sigstore: signatures by keys and by short-lived certificates, their log entries, and bundles. Judged exactly as containers/image does, made in the form that it writes.
 //!
 //! Nothing here reads a file or a socket: keys, certificates and trusted roots come in as bytes, and so does the time.
 
 mod annotation;
 mod artifact;
-mod attachment;
 mod bundle;
 mod certificate;
 mod claims;
@@ -23,9 +21,6 @@ mod trust_file;
 mod trusted_root;
 
 pub use artifact::{ArtifactFault, BundleArtifact};
-pub use attachment::{
-    ATTACHMENT_LIMIT, Attachment, AttachmentError, Blob, NewAttachment, attachment_tag,
-};
 pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub use certificate::CertificateFault;
 pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};

@@ -1,10 +1,11 @@
 //! The manifest beside an image that carries its signatures.
 
 use bytes::Bytes;
-use securecp_oci::{Algorithm, Declared, Digest, RawManifest, Signature};
-use securecp_trust::{
-    Attachment, AttachmentError, NewAttachment, SigstoreKey, SigstoreSigner, attachment_tag,
+use securecp_oci::{
+    Algorithm, Attachment, AttachmentError, Declared, Digest, NewAttachment, RawManifest,
+    Signature, attachment_tag,
 };
+use securecp_trust::{SigstoreKey, SigstoreSigner};
 use serde_json::{Value, json};
 
 use crate::material::*;
@@ -81,6 +82,8 @@ fn an_identical_signature_is_not_added_again() {
     assert!(again.unwrap().is_none());
     assert!(vector().with(&blob(&vector().config().digest), &[]).unwrap().is_none());
     assert!(Attachment::first(&[]).unwrap().is_none());
+    assert!(vector().has(&[vector_signature()]).unwrap() && vector().has(&[]).unwrap());
+    assert!(!vector().has(&[vector_signature(), fresh()]).unwrap());
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use securecp_oci::{Annotations, Declared, Signature, base64};
-use securecp_trust::{Attachment, SigstoreKey, TrustFile};
+use securecp_oci::{Annotations, Attachment, Declared, Signature, base64};
+use securecp_trust::{SigstoreKey, TrustFile};
 use serde_json::{Value, json};
 
 use crate::bundles::judge_bundles;

@@ -4,12 +4,13 @@
 //! to: whatever another writer put there stays.
 
 use bytes::Bytes;
-use securecp_oci::json::{self, JsonError, Limits};
-use securecp_oci::{
+use serde_json::{Map, Value, json};
+
+use crate::json::{self, JsonError, Limits};
+use crate::{
     Algorithm, Declared, Descriptor, Digest, Document, Image, MANIFEST_LIMIT, ManifestError,
     MediaType, RawManifest, ReferenceError, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, Tag,
 };
-use serde_json::{Map, Value, json};
 
 /// Most bytes that the layers of one attachment may have together: 64 MiB.
 pub const ATTACHMENT_LIMIT: u64 = 64 << 20;
@@ -163,6 +164,22 @@ impl Attachment {
         })
     }
 
+    /// Whether all of `signatures` are there already.
+    ///
+    /// # Errors
+    /// One of them is not a sigstore signature.
+    pub fn has(&self, signatures: &[Signature]) -> Result<bool, AttachmentError> {
+        let document = Document::of(&self.manifest).map_err(AttachmentError::Manifest)?;
+        let layers = array(document.value("layers"));
+        for signature in signatures {
+            let wanted = layer_of(signature)?.1;
+            if !layers.iter().any(|layer| same(layer, &wanted)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What has to be stored to add `signatures`; `None` if all of them are there already.
     ///
     /// `config` are the bytes of [`Attachment::config`].
@@ -220,23 +237,13 @@ struct Growing {
 
 impl Growing {
     fn add(&mut self, signature: &Signature) -> Result<(), AttachmentError> {
-        let Signature::Sigstore { media_type, payload, annotations } = signature else {
-            return Err(AttachmentError::NotSigstore);
-        };
-        let digest = Digest::of(Algorithm::Sha256, payload);
-        let descriptor = Descriptor {
-            annotations: annotations.clone(),
-            ..Descriptor::new(MediaType::new(media_type), digest, payload.len() as u64)
-        };
-        let mut layer = Value::from(&descriptor);
-        // The text as it is; a media type cuts parameters.
-        layer["mediaType"] = media_type.as_str().into();
+        let (payload, layer) = layer_of(signature)?;
         if self.layers.iter().any(|other| same(other, &layer)) {
             return Ok(());
         }
-        diff_ids(&mut self.config)?.push(descriptor.digest.to_string().into());
+        diff_ids(&mut self.config)?.push(payload.descriptor.digest.to_string().into());
         self.layers.push(layer);
-        self.payloads.push(Blob { descriptor, bytes: payload.clone() });
+        self.payloads.push(payload);
         Ok(())
     }
 
@@ -256,6 +263,22 @@ impl Growing {
         let config = Blob { descriptor, bytes };
         Ok(Some(NewAttachment { payloads: self.payloads, config, manifest: written.manifest }))
     }
+}
+
+/// The payload of a signature, and the layer that describes it.
+fn layer_of(signature: &Signature) -> Result<(Blob, Value), AttachmentError> {
+    let Signature::Sigstore { media_type, payload, annotations } = signature else {
+        return Err(AttachmentError::NotSigstore);
+    };
+    let digest = Digest::of(Algorithm::Sha256, payload);
+    let descriptor = Descriptor {
+        annotations: annotations.clone(),
+        ..Descriptor::new(MediaType::new(media_type), digest, payload.len() as u64)
+    };
+    let mut layer = Value::from(&descriptor);
+    // The text as it is; a media type cuts parameters.
+    layer["mediaType"] = media_type.as_str().into();
+    Ok((Blob { descriptor, bytes: payload.clone() }, layer))
 }
 
 /// Whether two layers are one signature: type, digest, size and every annotation (the reference's rule for reuse).
