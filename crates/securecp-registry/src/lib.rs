@@ -55,5 +55,6 @@ pub use login::{AuthStore, LoggedOut};
 pub use reply::{Code, Refusal};
 pub use retry::RetryPolicy;
 pub use secret::Secret;
+pub use shared_tag::Wanted;
 pub use tls_details::tls_details;
 pub use upload::{BlobUpload, Uploads};

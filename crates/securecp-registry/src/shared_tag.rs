@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use securecp_layer::Scope;
+use securecp_layer::{Scope, Stopped};
 use securecp_net::{Method, Request, header};
 use securecp_oci::{Digest, RawManifest, Tag};
 
@@ -33,8 +33,25 @@ pub(crate) struct Standing {
 }
 
 /// What has to be written so that everything wanted is there; `None` if it is. Asked again after every write.
-pub(crate) type Wanted<'a> =
-    dyn FnMut(Option<&RawManifest>) -> Result<Option<RawManifest>, RegistryError> + 'a;
+pub type Wanted<'a, E = RegistryError> =
+    dyn FnMut(Option<&RawManifest>) -> Result<Option<RawManifest>, E> + 'a;
+
+impl Client {
+    /// Adds to what stands under a tag beside the image `subject`, whoever else adds to it: `wanted` is given what is
+    /// there now and says what has to be written, until it is satisfied. What it needs to be there it puts there itself.
+    ///
+    /// # Errors
+    /// `wanted` failed, the tag cannot be read or written, or others never cease to change it.
+    pub fn add_to_tag<E: From<RegistryError> + From<Stopped>>(
+        &self,
+        (subject, tag): (&Digest, Tag),
+        wanted: &mut Wanted<'_, E>,
+        scope: &Scope,
+    ) -> Result<(), E> {
+        let operation = Operation::WriteManifest(tag.to_string());
+        SharedTag { client: self, subject, tag, operation }.add(wanted, scope)
+    }
+}
 
 /// What came of one attempt.
 enum Added {
@@ -60,26 +77,38 @@ impl SharedTag<'_> {
     }
 
     /// Makes everything wanted be there, whoever else writes.
-    pub(crate) fn add(&self, wanted: &mut Wanted<'_>, scope: &Scope) -> Result<(), RegistryError> {
+    pub(crate) fn add<E: From<RegistryError> + From<Stopped>>(
+        &self,
+        wanted: &mut Wanted<'_, E>,
+        scope: &Scope,
+    ) -> Result<(), E> {
         // One after the other within this process; others are dealt with by looking again.
         let key = format!("{}:{}", self.client.path(), self.tag);
         let one_by_one = |(): &()| false;
         self.client.host.turns().take(&key, scope, one_by_one, || self.add_in_turn(wanted, scope))
     }
 
-    fn add_in_turn(&self, wanted: &mut Wanted<'_>, scope: &Scope) -> Result<(), RegistryError> {
+    fn add_in_turn<E: From<RegistryError>>(
+        &self,
+        wanted: &mut Wanted<'_, E>,
+        scope: &Scope,
+    ) -> Result<(), E> {
         for _ in 0..ATTEMPTS {
             if let Added::Yes = self.try_add(wanted, scope)? {
                 return Ok(());
             }
         }
         let problem = format!("somebody else keeps changing the tag {}", self.tag);
-        Err(self.error(Problem::Protocol(problem)))
+        Err(self.error(Problem::Protocol(problem)).into())
     }
 
     /// Without a registry that compares, a writer who had read before us may still write after us and take away what we
     /// added. Everybody needs about as long between reading and writing, so after twice that time it is known.
-    fn try_add(&self, wanted: &mut Wanted<'_>, scope: &Scope) -> Result<Added, RegistryError> {
+    fn try_add<E: From<RegistryError>>(
+        &self,
+        wanted: &mut Wanted<'_, E>,
+        scope: &Scope,
+    ) -> Result<Added, E> {
         let start = Instant::now();
         let before = self.now(scope)?;
         let Some(new) = wanted(before.as_ref().map(|standing| &standing.manifest))? else {
@@ -87,7 +116,7 @@ impl SharedTag<'_> {
         };
         let etag = before.as_ref().and_then(|standing| standing.etag.as_deref());
         if let Err(error) = self.write(&new, etag, scope) {
-            return self.explain(error, before.as_ref(), scope);
+            return Ok(self.explain(error, before.as_ref(), scope)?);
         }
         let mut settle = (start.elapsed() * 2).max(SETTLED);
         let digest = |standing: Option<&Standing>| standing.map(|s| s.manifest.digest().clone());
