@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use securecp_layer::{LayerError, Stopped};
 use securecp_net::NetError;
 use securecp_oci::json::JsonError;
-use securecp_oci::{ManifestError, ReferenceError, SignatureError};
+use securecp_oci::{AttachmentError, ManifestError, ReferenceError, SignatureError};
 
 /// Why a source could not be read or a destination not be written. The engine adds the side.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,14 @@ pub enum TransportError {
         path: PathBuf,
         /// Why.
         source: SignatureError,
+    },
+    /// The signatures attached in a registry cannot be read or added to.
+    #[error("signatures at {name}")]
+    Attachment {
+        /// The repository, and the tag that they have.
+        name: String,
+        /// Why.
+        source: AttachmentError,
     },
     /// A blob's bytes are not what they should be, or their source failed.
     #[error(transparent)]

@@ -2,11 +2,12 @@
 //! write them: one layer a signature, the payload as the layer's bytes, the signature itself in annotations.
 
 use bytes::Bytes;
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Once, Scope};
 use securecp_oci::{
-    Descriptor, Digest, Image, RawManifest, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, Tag,
+    Attachment, AttachmentError, Blob, Declared, Descriptor, Digest, MANIFEST_LIMIT, NewAttachment,
+    RawManifest, Signature, Tag, attachment_tag,
 };
-use securecp_registry::{Client, ManifestName};
+use securecp_registry::{BlobUpload, Client, ManifestName, RegistryError};
 
 use crate::TransportError;
 use crate::docker::failure;
@@ -17,64 +18,155 @@ pub(crate) fn attached(
     digest: &Digest,
     scope: &Scope,
 ) -> Result<Vec<Signature>, TransportError> {
-    let name = format!("{}-{}.sig", digest.algorithm(), digest.hex());
-    let tag: Tag = name.parse().map_err(|source| TransportError::Reference {
-        name: client.repository().to_string(),
-        source,
-    })?;
-    let manifest = match client.manifest(ManifestName::Tag(&tag), scope) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+    let desk = Desk { client, tag: tag_for(client, digest)?, scope };
+    let manifest = match client.manifest(ManifestName::Tag(&desk.tag), scope) {
+        Err(error) if is_absence(&error) => return Ok(Vec::new()),
         other => other.map_err(failure)?,
     };
-    let layers = &checked(client, &tag, &manifest)?.layers;
-    layers.iter().map(|layer| signature(client, layer, scope)).collect()
+    let attachment = desk.read(&manifest)?;
+    let layers = attachment.layers().iter().enumerate();
+    layers.map(|(position, layer)| desk.signature(&attachment, position, layer)).collect()
 }
 
-fn checked<'a>(
+/// Adds signatures to those of a manifest. Whatever else is attached there stays, and so does what others attach at the
+/// same time; a signature that is there already is not added again.
+pub(crate) fn attach(
     client: &Client,
-    tag: &Tag,
-    manifest: &'a RawManifest,
-) -> Result<&'a Image, TransportError> {
-    let refused = |problem: String| TransportError::Unsupported {
-        name: format!("{}:{tag}", client.repository()),
-        problem,
-    };
-    let image = manifest.image();
-    let image = image.ok_or_else(|| refused("expected signatures, found an index".to_owned()))?;
-    if image.layers.len() > SIGNATURE_COUNT_LIMIT {
-        let found = image.layers.len();
-        let problem = format!("expected at most {SIGNATURE_COUNT_LIMIT} signatures, found {found}");
-        return Err(refused(problem));
-    }
-    match image.layers.iter().find(|layer| layer.size > SIGNATURE_LIMIT as u64) {
-        Some(layer) => {
-            let problem = format!("{} is larger than {SIGNATURE_LIMIT} bytes", layer.digest);
-            Err(refused(problem))
-        }
-        None => Ok(image),
-    }
-}
-
-fn signature(
-    client: &Client,
-    layer: &Descriptor,
+    digest: &Digest,
+    signatures: &[Signature],
     scope: &Scope,
-) -> Result<Signature, TransportError> {
-    Ok(Signature::Sigstore {
-        media_type: layer.media_type.as_str().to_owned(),
-        payload: payload(client, layer, scope)?,
-        annotations: layer.annotations.clone(),
+) -> Result<(), TransportError> {
+    let desk = Desk { client, tag: tag_for(client, digest)?, scope };
+    let mut grown = |now: Option<&RawManifest>| desk.grown(now, signatures);
+    let added = client.add_to_tag((digest, desk.tag.clone()), &mut grown, scope);
+    added.map_err(|error| match error {
+        TransportError::Registry(error) => failure(error),
+        other => other,
     })
 }
 
-/// The whole blob; its size is bounded already.
-fn payload(client: &Client, layer: &Descriptor, scope: &Scope) -> Result<Bytes, TransportError> {
-    let download = client.blob(layer, scope).map_err(failure)?;
-    let mut reading = Layer::verified(layer.clone(), download);
-    let mut bytes = Vec::new();
-    while let Some(chunk) = reading.next()? {
-        bytes.extend_from_slice(&chunk);
+/// A repository that does not exist has no tags either, but the image was found in it: this is no answer to the question.
+fn is_absence(error: &RegistryError) -> bool {
+    error.is_not_found() && error.codes().iter().all(|code| code.code != "NAME_UNKNOWN")
+}
+
+fn tag_for(client: &Client, digest: &Digest) -> Result<Tag, TransportError> {
+    attachment_tag(digest).map_err(|source| TransportError::Reference {
+        name: client.repository().to_string(),
+        source,
+    })
+}
+
+/// Where the attachment of one manifest is read and written.
+struct Desk<'a> {
+    client: &'a Client,
+    tag: Tag,
+    scope: &'a Scope,
+}
+
+impl Desk<'_> {
+    fn read(&self, manifest: &RawManifest) -> Result<Attachment, TransportError> {
+        let media_type = Some(manifest.media_type().as_str());
+        let declared = Declared { media_type, ..Declared::default() };
+        Attachment::read(manifest.bytes().clone(), declared).map_err(|error| self.refused(error))
     }
-    reading.finish()?;
-    Ok(bytes.into())
+
+    fn signature(
+        &self,
+        attachment: &Attachment,
+        position: usize,
+        layer: &Descriptor,
+    ) -> Result<Signature, TransportError> {
+        let payload = self.blob(layer)?;
+        attachment.signature(position, payload).map_err(|error| self.refused(error))
+    }
+
+    /// The manifest with all of `signatures`, everything that it names being there; `None` if they are there already.
+    ///
+    /// Uploads take a while, so the tag is read again after them: what others wrote meanwhile is the new beginning.
+    fn grown(
+        &self,
+        now: Option<&RawManifest>,
+        signatures: &[Signature],
+    ) -> Result<Option<RawManifest>, TransportError> {
+        let mut before = now.cloned();
+        loop {
+            let Some(new) = self.next(before.as_ref(), signatures)? else { return Ok(None) };
+            for blob in new.payloads.iter().chain([&new.config]) {
+                self.put(blob)?;
+            }
+            let after = self.standing()?;
+            let digest = |found: &Option<RawManifest>| found.as_ref().map(|m| m.digest().clone());
+            if digest(&after) == digest(&before) {
+                return Ok(Some(new.manifest));
+            }
+            before = after;
+        }
+    }
+
+    fn next(
+        &self,
+        before: Option<&RawManifest>,
+        signatures: &[Signature],
+    ) -> Result<Option<NewAttachment>, TransportError> {
+        match before {
+            None => Attachment::first(signatures).map_err(|error| self.refused(error)),
+            Some(manifest) => self.added(&self.read(manifest)?, signatures),
+        }
+    }
+
+    fn standing(&self) -> Result<Option<RawManifest>, TransportError> {
+        match self.client.manifest(ManifestName::Tag(&self.tag), self.scope) {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => other.map(Some).map_err(failure),
+        }
+    }
+
+    fn added(
+        &self,
+        attachment: &Attachment,
+        signatures: &[Signature],
+    ) -> Result<Option<NewAttachment>, TransportError> {
+        if attachment.has(signatures).map_err(|error| self.refused(error))? {
+            return Ok(None);
+        }
+        if attachment.config().size > MANIFEST_LIMIT as u64 {
+            return Err(TransportError::Unsupported {
+                name: self.name(),
+                problem: format!("configuration is larger than {MANIFEST_LIMIT} bytes"),
+            });
+        }
+        let config = self.blob(attachment.config())?;
+        attachment.with(&config, signatures).map_err(|error| self.refused(error))
+    }
+
+    /// The whole blob, whose size is bounded already, held to its digest.
+    fn blob(&self, blob: &Descriptor) -> Result<Bytes, TransportError> {
+        let download = self.client.blob(blob, self.scope).map_err(failure)?;
+        let mut reading = Layer::verified(blob.clone(), download);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = reading.next()? {
+            bytes.extend_from_slice(&chunk);
+        }
+        reading.finish()?;
+        Ok(bytes.into())
+    }
+
+    fn put(&self, blob: &Blob) -> Result<(), TransportError> {
+        let (known, bytes) = (&blob.descriptor, &blob.bytes);
+        if self.client.has_blob(known, self.scope).map_err(failure)? {
+            return Ok(());
+        }
+        let open = || Ok(Layer::verified(known.clone(), Once::new(bytes.clone())));
+        let upload = BlobUpload { known: Some(known), mount_from: &[], open: &open };
+        self.client.put_blob(&upload, self.scope).map_err(failure).map(drop)
+    }
+
+    fn refused(&self, source: AttachmentError) -> TransportError {
+        TransportError::Attachment { name: self.name(), source }
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.client.repository(), self.tag)
+    }
 }

@@ -4,11 +4,16 @@ use securecp_oci::{
 };
 use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError};
 
+use crate::docker::attachments::attach;
 use crate::docker::{SignatureStorage, evidence, failure, reference};
 use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
     TransportError, Writing,
 };
+
+const NO_PLACE: &str = "no place for signatures is configured";
+/// What the reference says, too.
+const DISABLED: &str = "writing sigstore attachments is disabled by configuration";
 
 /// A place in a registry.
 pub(crate) struct DockerDestination {
@@ -65,6 +70,11 @@ impl DockerDestination {
         self.signatures.as_ref().is_some_and(|storage| storage.is_writable(&any))
     }
 
+    /// Whether the configuration says that sigstore signatures are attached here.
+    fn attaches(&self) -> bool {
+        self.signatures.as_ref().is_some_and(|storage| storage.attachments)
+    }
+
     fn unsupported(&self, problem: String) -> TransportError {
         TransportError::Unsupported { name: self.name.clone(), problem }
     }
@@ -83,7 +93,8 @@ impl Destination for DockerDestination {
     fn storage(&self) -> Option<String> {
         let any = Digest::of(Algorithm::Sha256, b"");
         let signatures = self.signatures.as_ref().map(|storage| storage.identity(&any));
-        Some(format!("docker {} {signatures:?}", self.reference.repository()))
+        let attached = self.attaches();
+        Some(format!("docker {} {signatures:?} {attached}", self.reference.repository()))
     }
 
     fn entry(&self) -> Option<&str> {
@@ -95,7 +106,7 @@ impl Destination for DockerDestination {
             manifests: &[],
             indexes: true,
             simple_signatures: self.holds_signatures(),
-            sigstore_signatures: false,
+            sigstore_signatures: self.attaches(),
             evidence: true,
             keeps_urls: true,
             parallel: true,
@@ -199,12 +210,19 @@ impl Writing for DockerWriting<'_> {
         signatures: &[Signature],
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        if signatures.is_empty() {
-            return Ok(());
-        }
+        let is_simple = |signature: &Signature| matches!(signature, Signature::Simple(_));
+        let (simple, sigstore): (Vec<_>, Vec<_>) = signatures.iter().cloned().partition(is_simple);
         match &self.to.signatures {
-            Some(storage) => storage.add(manifest.digest(), signatures, scope),
-            None => Err(self.to.unsupported("no place for signatures is configured".to_owned())),
+            _ if simple.is_empty() => {}
+            Some(storage) => storage.add(manifest.digest(), &simple, scope)?,
+            None => return Err(self.to.unsupported(NO_PLACE.to_owned())),
+        }
+        match sigstore.is_empty() {
+            true => Ok(()),
+            false if self.to.attaches() => {
+                attach(&self.to.client, manifest.digest(), &sigstore, scope)
+            }
+            false => Err(self.to.unsupported(DISABLED.to_owned())),
         }
     }
 

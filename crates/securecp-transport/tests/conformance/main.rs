@@ -190,3 +190,9 @@ conformance!(
     carries_signatures_or_refuses_them,
     ends_with_its_scope
 );
+conformance!(
+    docker_place_with_signatures,
+    crate::registry::Repository::with_signatures(),
+    reads_back_what_was_copied_in,
+    carries_signatures_or_refuses_them
+);

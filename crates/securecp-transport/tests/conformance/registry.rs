@@ -1,14 +1,15 @@
 //! `docker:` against the embedded registry.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use securecp_net::Net;
+use securecp_net::{Net, TlsOptions};
 use securecp_oci::ImageName;
 use securecp_registry::{Access, Login, Registries};
 use securecp_server::{Options, Running, Server};
 use securecp_transport::{
-    Destination, DestinationOptions, Source, SourceOptions, TransportError, open_destination,
-    open_source,
+    Destination, DestinationOptions, SignatureLocation, SignatureLocator, SignatureStorage, Source,
+    SourceOptions, TransportError, open_destination, open_source,
 };
 use tempfile::TempDir;
 
@@ -18,13 +19,30 @@ use crate::suite::Fixture;
 pub(crate) struct Repository {
     root: TempDir,
     registry: Running,
+    signatures: Option<TempDir>,
 }
 
 impl Repository {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let registry = Server::start(Options { sync: false, ..Options::new(root.path()) }).unwrap();
-        Self { root, registry }
+        Self { root, registry, signatures: None }
+    }
+
+    /// One whose signatures are kept: simple ones in a folder, those of sigstore attached.
+    pub(crate) fn with_signatures() -> Self {
+        Self { signatures: Some(tempfile::tempdir().unwrap()), ..Self::new() }
+    }
+
+    fn signatures(&self) -> Option<SignatureStorage> {
+        let folder = self.signatures.as_ref()?.path().to_owned();
+        let locate: SignatureLocator = Arc::new(move |digest, number| {
+            let name = digest.to_string().replace(':', "=");
+            SignatureLocation::File(folder.join(name).join(format!("signature-{number}")))
+        });
+        let http = Net::default().client(&TlsOptions::default()).unwrap();
+        let (read, write) = (Arc::clone(&locate), locate);
+        Some(SignatureStorage { read, write, attachments: true, http })
     }
 
     fn name(&self) -> ImageName {
@@ -40,13 +58,20 @@ impl Repository {
 
 impl Fixture for Repository {
     fn source(&self) -> Result<Box<dyn Source>, TransportError> {
-        let options = SourceOptions { registries: Self::registries(), ..SourceOptions::default() };
+        let options = SourceOptions {
+            registries: Self::registries(),
+            signatures: self.signatures(),
+            ..SourceOptions::default()
+        };
         open_source(&self.name(), &options)
     }
 
     fn destination(&self) -> Box<dyn Destination> {
-        let options =
-            DestinationOptions { registries: Self::registries(), ..DestinationOptions::default() };
+        let options = DestinationOptions {
+            registries: Self::registries(),
+            signatures: self.signatures(),
+            ..DestinationOptions::default()
+        };
         open_destination(&self.name(), &options).unwrap()
     }
 

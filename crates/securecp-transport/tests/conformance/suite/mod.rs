@@ -289,7 +289,7 @@ pub(crate) fn carries_signatures_or_refuses_them(fixture: &dyn Fixture) {
     assert!(found.len() <= 2, "one that is there already is not stored twice");
     if accepts.simple_signatures && accepts.sigstore_signatures {
         let found = source.signatures(&child.manifest, Place::Child, &scope).unwrap();
-        assert_eq!(found, both[..1]);
+        assert_eq!(found, both[..1], "simple ones come first, then those of sigstore");
     }
 }
 
