@@ -158,7 +158,13 @@ fn the_commands_of_every_page_work() {
         script(&fences(&text)).map(|(commands, count)| (page, commands, count))
     };
     let scripts: Vec<_> = pages().into_iter().filter_map(read).collect();
-    for guide in ["README.md", "docs/quick-start.md", "docs/signing.md", "docs/encryption.md"] {
+    for guide in [
+        "README.md",
+        "docs/quick-start.md",
+        "docs/signing.md",
+        "docs/encryption.md",
+        "docs/sigstore.md",
+    ] {
         assert!(scripts.iter().any(|(page, ..)| page == guide), "{guide} has no commands");
     }
     let failures: Vec<String> = std::thread::scope(|threads| {

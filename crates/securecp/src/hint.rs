@@ -21,6 +21,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
     hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)))
 }
 
+/// Where new signatures of registry images go.
+const SIGNATURES_GO: &str = "registries.d says where signatures go: use-sigstore-attachments: true attaches those of sigstore, lookaside: or lookaside-staging: names a folder for those of OpenPGP";
+
 fn of_copy(error: &CopyError) -> Option<String> {
     match &error.cause {
         Cause::Refused(refusal) => Some(format!(
@@ -29,6 +32,9 @@ fn of_copy(error: &CopyError) -> Option<String> {
         )),
         Cause::Plan(PlanError::Signatures { .. } | PlanError::SignaturesUnknown { .. }) => {
             Some("--remove-signatures copies the image without them".to_owned())
+        }
+        Cause::Plan(PlanError::NewSignature { name, .. }) if name.starts_with("docker:") => {
+            Some(SIGNATURES_GO.to_owned())
         }
         Cause::NoPlatform(_) => Some(
             "--override-os, --override-arch and --override-variant choose another image, --all copies every one"

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use securecp_registry::Secret;
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -29,6 +30,18 @@ pub(crate) fn secret(question: &str) -> Result<Secret, Failure> {
         let _ = io::stderr().write_all(b"\n");
     }
     Ok(Secret::new(text?))
+}
+
+/// Asks for the passphrase of a key.
+pub(crate) fn passphrase(question: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    if !io::stdin().is_terminal() {
+        let problem =
+            "the key's passphrase was not given, and there is no terminal to ask for it on";
+        return Err(Failure::new(problem)
+            .hint("--sign-passphrase-file FILE (for new keys: --passphrase-file FILE) gives it"));
+    }
+    let secret = secret(question)?;
+    Ok(Zeroizing::new(secret.expose().as_bytes().to_vec()))
 }
 
 /// A terminal that does not echo; the old state comes back when this is dropped.

@@ -1,5 +1,7 @@
 //! The keys that sign copies: in the user's GnuPG, or in a file.
 
+mod sigstore;
+
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -16,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::files::read_bounded;
+use crate::prompt;
 use crate::request::{SignRequest, SigningKey};
 
 /// Most of a passphrase file that is read, in bytes.
@@ -32,6 +35,15 @@ pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Fail
         identity: request.identity.clone(),
         dangerous_partial_index: request.dangerous_partial_index,
     })
+}
+
+/// Asks for the passphrase of a new key until both answers agree.
+pub(crate) fn ask_twice(key: &Path) -> Result<Passphrase, Failure> {
+    let first = sigstore::ask(key)?;
+    if prompt::passphrase("The same passphrase again: ")? != first {
+        return Err(Failure::new("the two passphrases differ"));
+    }
+    Ok(first)
 }
 
 /// The user's GnuPG; a run of it ends with `scope`.
@@ -69,6 +81,7 @@ fn signer(
             let name = || format!("--sign-by-key-file {}", path.display());
             Ok(Arc::new(InFile(from_file(path, passphrase.as_ref()).with_context(name)?)))
         }
+        SigningKey::Sigstore(path) => sigstore::key_in_file(path, passphrase),
     }
 }
 
@@ -98,7 +111,8 @@ impl ImageSigner for InGpg {
 
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
-        Ok(self.0.sign(&payload(manifest.bytes(), identity, now)?, now)?)
+        let payload = payload(PayloadKind::Simple, manifest.bytes(), identity, now)?;
+        Ok(self.0.sign(&payload, now)?)
     }
 }
 
@@ -113,25 +127,32 @@ impl ImageSigner for InFile {
 
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
-        Ok(self.0.sign(&payload(manifest.bytes(), identity, now)?, now)?)
+        let payload = payload(PayloadKind::Simple, manifest.bytes(), identity, now)?;
+        Ok(self.0.sign(&payload, now)?)
     }
 }
 
 type Signed = Result<Signature, Box<dyn Error + Send + Sync>>;
 
-/// What is signed: simple signing knows manifests by their SHA-256, whatever digest names them elsewhere.
-fn payload(manifest: &[u8], identity: &Reference, now: SystemTime) -> Result<Payload, NameOnly> {
+/// What is signed: signatures know manifests by their SHA-256, whatever digest names them elsewhere.
+fn payload(
+    kind: PayloadKind,
+    manifest: &[u8],
+    identity: &Reference,
+    now: SystemTime,
+) -> Result<Payload, NameOnly> {
     let digest = Digest::of(Algorithm::Sha256, manifest);
-    payload_of(&digest, identity, now)
+    payload_of(kind, &digest, identity, now)
 }
 
 /// What is signed for a digest.
 pub(crate) fn payload_of(
+    kind: PayloadKind,
     digest: &Digest,
     identity: &Reference,
     now: SystemTime,
 ) -> Result<Payload, NameOnly> {
-    let payload = Payload::new(PayloadKind::Simple, digest, identity, now);
+    let payload = Payload::new(kind, digest, identity, now);
     payload.ok_or_else(|| NameOnly(identity.to_string()))
 }
 
@@ -168,7 +189,8 @@ mod tests {
     #[test]
     fn no_signature_covers_every_tag() {
         let name = Reference::parse_any("h.example/x").unwrap();
-        let error = payload(b"{}", &name, SystemTime::now()).unwrap_err().to_string();
+        let error = payload(PayloadKind::Simple, b"{}", &name, SystemTime::now());
+        let error = error.unwrap_err().to_string();
         assert_eq!(
             error,
             "reference h.example/x can't be signed, it has neither a tag nor a digest"

@@ -55,6 +55,11 @@ impl SigstoreSigner {
         self.key.public_pem()
     }
 
+    /// What the key is called in messages and verdicts: its kind and the digest of its public half.
+    pub fn key_name(&self) -> String {
+        self.key.public().name()
+    }
+
     /// Signs a payload; the result has been verified by the code that judges signatures.
     ///
     /// # Errors

@@ -1,9 +1,8 @@
 /// Options of the reference that later versions bring. They are refused by name, never ignored.
-const OPTIONS: &[&str] =
-    &["--sign-by-sq-fingerprint", "--sign-by-sigstore", "--sign-by-sigstore-private-key"];
+const OPTIONS: &[&str] = &["--sign-by-sq-fingerprint", "--sign-by-sigstore"];
 
 /// Commands of the reference that later versions bring.
-const COMMANDS: &[&str] = &["sync", "layers", "generate-sigstore-key", "experimental-image-proxy"];
+const COMMANDS: &[&str] = &["sync", "layers", "experimental-image-proxy"];
 
 /// Whether a word that the table does not know is one that a later version brings.
 pub(crate) fn not_supported_yet(word: &str) -> bool {

@@ -36,7 +36,7 @@ pub(crate) use copy::{
 pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
-pub(crate) use generate::{CompletionArgs, ManArgs};
+pub(crate) use generate::{CompletionArgs, GenerateSigstoreKeyArgs, ManArgs};
 pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
@@ -96,6 +96,8 @@ pub(crate) enum Command {
     /// Show what a signature claims, WITHOUT VERIFYING ANY OF IT
     #[command(hide = true)]
     UntrustedSignatureDumpWithoutVerification(UntrustedDumpArgs),
+    /// Make a key pair for sigstore signatures
+    GenerateSigstoreKey(GenerateSigstoreKeyArgs),
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
     /// Print a script that completes command lines in a shell

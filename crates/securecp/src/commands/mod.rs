@@ -4,6 +4,7 @@ mod completion;
 mod copy;
 mod delete;
 mod demo;
+mod generate_sigstore_key;
 mod inspect;
 mod list_tags;
 mod login;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         Command::UntrustedSignatureDumpWithoutVerification(args) => {
             standalone::dump(&args, session)
         }
+        Command::GenerateSigstoreKey(args) => generate_sigstore_key::run(&args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Man(args) => man::run(&args, session),

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use securecp_oci::{Digest, Escaped, Reference, SIGNATURE_LIMIT, Signature};
-use securecp_trust::{KEY_LIMIT, VerifiedSimple, dangerous_read_simple_unverified, verify_simple};
+use securecp_trust::{
+    KEY_LIMIT, PayloadKind, VerifiedSimple, dangerous_read_simple_unverified, verify_simple,
+};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -27,7 +29,7 @@ pub(crate) fn sign(args: &StandaloneSignArgs, session: &Session<'_>) -> Result<(
     let passphrase = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
     let gpg = gpg(session.scope)?;
     let now = SystemTime::now();
-    let made = payload_of(&digest, &reference, now)
+    let made = payload_of(PayloadKind::Simple, &digest, &reference, now)
         .map_err(anyhow::Error::from)
         .and_then(|payload| Ok(gpg.signing_key(&args.key, passphrase)?.sign(&payload, now)?));
     let Signature::Simple(message) = made.context("Error creating signature")? else {

@@ -7,6 +7,9 @@ use super::unknown;
 use crate::args::{JudgeArgs, SignArgs};
 use crate::failure::Failure;
 
+/// The options that name a key with a passphrase.
+const OPTIONS: &str = "--sign-by, --sign-by-key-file and --sign-by-sigstore-private-key";
+
 /// Which signatures are to be made, checked; no key was looked at yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SignRequest {
@@ -24,6 +27,8 @@ pub(crate) enum SigningKey {
     Gpg(String),
     /// An exported OpenPGP secret key.
     File(PathBuf),
+    /// A sigstore private key, encrypted as cosign does it.
+    Sigstore(PathBuf),
 }
 
 impl TryFrom<SignArgs> for SignRequest {
@@ -31,12 +36,14 @@ impl TryFrom<SignArgs> for SignRequest {
 
     fn try_from(args: SignArgs) -> Result<Self, Failure> {
         let files = args.sign_by_key_file.into_iter().map(SigningKey::File);
-        let keys: Vec<SigningKey> =
-            args.sign_by.into_iter().map(SigningKey::Gpg).chain(files).collect();
+        let sigstore = args.sign_by_sigstore_private_key.into_iter().map(SigningKey::Sigstore);
+        let gpg = args.sign_by.into_iter().map(SigningKey::Gpg);
+        // In the reference's order.
+        let keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
         if keys.len() > 1 && args.sign_passphrase_file.is_some() {
-            return Err(Failure::usage(
-                "Only one of --sign-by and --sign-by-key-file can be used with --sign-passphrase-file",
-            ));
+            return Err(Failure::usage(format!(
+                "Only one of {OPTIONS} can be used with --sign-passphrase-file"
+            )));
         }
         for (option, given) in [
             ("--sign-passphrase-file", args.sign_passphrase_file.is_some()),
@@ -44,8 +51,8 @@ impl TryFrom<SignArgs> for SignRequest {
             ("--dangerous-sign-partial-index", args.dangerous_sign_partial_index),
         ] {
             if given && keys.is_empty() {
-                let needed = "--sign-by or --sign-by-key-file";
-                return Err(Failure::usage(format!("{option} has no effect without {needed}")));
+                let problem = format!("{option} has no effect without one of {OPTIONS}");
+                return Err(Failure::usage(problem));
             }
         }
         Ok(Self {
@@ -95,7 +102,12 @@ mod tests {
             sign_by_key_file: vec!["k".into()],
             ..by(&["A"])
         };
-        for args in [two, also_file] {
+        let also_sigstore = SignArgs {
+            sign_passphrase_file: file(),
+            sign_by_sigstore_private_key: vec!["k".into()],
+            ..by(&["A"])
+        };
+        for args in [two, also_file, also_sigstore] {
             let failure = SignRequest::try_from(args).unwrap_err();
             assert!(failure.to_string().starts_with("Only one of --sign-by"), "{failure}");
         }
