@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let file = TrustFile::parse(FILE).expect("a trust file");
     let manifest = RawManifest::read(Bytes::from_static(MANIFEST), Declared::default());
     let name: Reference = "registry.securecp.test/plain:v1".parse().expect("a reference");
-    let bundles = Ok(vec![Bytes::copy_from_slice(bytes)]);
+    let bundles = Ok(vec![Bytes::copy_from_slice(bytes).into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     let files = |_: &str| Ok(ROOT.to_vec());
     let image = ImageIdentity::docker(&name);

@@ -2,7 +2,7 @@ use std::fmt;
 
 use securecp_layer::Scope;
 use securecp_transport::Source;
-use securecp_trust::{Gate, IndexSignature, Policy, Verdict};
+use securecp_trust::{Gate, Policy, Verdict};
 
 use crate::error::CopyError;
 use crate::job::Effort;
@@ -34,8 +34,7 @@ pub struct Trial<'a> {
 pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
-    let judge_indexes = trial.gate.index_signature != IndexSignature::Ignore;
-    let found = Survey { from, select, workers, scope, judge_indexes }.read()?;
+    let found = Survey { from, select, workers, scope, gate: trial.gate }.read()?;
     Ok(trial.policy.judge(&found, trial.gate))
 }
 

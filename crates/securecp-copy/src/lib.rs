@@ -9,6 +9,7 @@
 //!
 //! Start at [`Job`] and [`copy`].
 
+mod bundles;
 mod cached;
 mod chain;
 mod edits;

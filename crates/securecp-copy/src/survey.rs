@@ -8,8 +8,9 @@ use securecp_oci::{
     Descriptor, Digest, ImageIdentity, Index, Platform, PlatformWish, RawManifest, Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
-use securecp_trust::{FetchFailure, IndexSignature, Judged, Subject};
+use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
 
+use crate::bundles::BundleSearch;
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::parallel::Workers;
@@ -78,9 +79,8 @@ pub(crate) fn survey(copying: &Copying<'_>) -> Result<Vec<Found>, CopyError> {
 
 fn survey_one(copying: &Copying<'_>, route: &Route<'_>) -> Result<Found, CopyError> {
     let (job, workers) = (copying.job, &copying.workers);
-    let judge_indexes = job.gate.index_signature != IndexSignature::Ignore;
     let (from, select, scope) = (route.from, job.select, job.scope);
-    let survey = Survey { from, select, workers, scope, judge_indexes };
+    let survey = Survey { from, select, workers, scope, gate: job.gate };
     let mut found = survey.read()?;
     let converts = |accepts: Accepts| may_convert(&accepts, &found.manifests);
     if job.edits.need_config() || route.to.iter().any(|target| converts(target.to.accepts())) {
@@ -102,8 +102,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) select: &'a Select,
     pub(crate) workers: &'a Workers,
     pub(crate) scope: &'a Scope,
-    /// Keep the indexes on the way to a chosen image, so that they are judged too.
-    pub(crate) judge_indexes: bool,
+    /// Says what has to be looked for.
+    pub(crate) gate: &'a Gate<'a>,
 }
 
 impl Survey<'_> {
@@ -116,10 +116,12 @@ impl Survey<'_> {
         manifests[0].place_at_source = chosen.place;
         self.select_below(&mut manifests)?;
         self.read_signatures(&mut manifests)?;
-        let walked = match self.judge_indexes {
+        // Where the signature of an index counts, those on the way to a chosen image are judged too.
+        let mut walked = match self.judges_indexes() {
             true => chosen.walked.into_iter().map(|(m, place)| self.subject(m, place)).collect(),
             false => Ok(Vec::new()),
         }?;
+        self.read_bundles(&mut manifests, &mut walked)?;
         let identity = self.from.identity().clone();
         Ok(Found { identity, source_name: self.from.name(), manifests, walked })
     }
@@ -313,6 +315,32 @@ impl Survey<'_> {
             .each(manifests, |m| self.signatures(&m.subject.manifest, m.place_at_source))?;
         for (manifest, signatures) in manifests.iter_mut().zip(looked_up) {
             manifest.subject.signatures = signatures;
+        }
+        Ok(())
+    }
+
+    fn judges_indexes(&self) -> bool {
+        self.gate.index_signature != IndexSignature::Ignore
+    }
+
+    /// Reads the bundles of everything that a trust file will ask about.
+    fn read_bundles(
+        &self,
+        manifests: &mut [FoundManifest],
+        walked: &mut [Subject],
+    ) -> Result<(), CopyError> {
+        if !self.gate.wants_bundles(self.from.identity()) {
+            return Ok(());
+        }
+        let search = BundleSearch::new(self.from, self.scope);
+        let judged = |found: &&mut FoundManifest| found.entries.is_empty() || self.judges_indexes();
+        let subjects = manifests.iter_mut().filter(judged).map(|found| &mut found.subject);
+        let mut subjects: Vec<&mut Subject> = subjects.chain(walked).collect();
+        let looked_up = self.workers.each(&subjects, |subject| {
+            search.of(&subject.manifest).map_err(|error| self.failed(error))
+        })?;
+        for (subject, bundles) in subjects.iter_mut().zip(looked_up) {
+            subject.bundles = bundles;
         }
         Ok(())
     }

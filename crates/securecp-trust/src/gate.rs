@@ -4,14 +4,13 @@ use std::fmt;
 use std::io;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use securecp_oci::{
     Digest, Escaped, ImageIdentity, RawManifest, SIGNATURE_COUNT_LIMIT, Signature, Transport,
 };
 
 use crate::policy::{Policy, Requirement, RequirementKind};
 use crate::signed::{self, Case};
-use crate::sigstore::{TrustFile, sigstore_signed};
+use crate::sigstore::{StoredBundle, TrustFile, sigstore_signed};
 use crate::verdict::{Denial, Outcome, Refusal, RequirementVerdict, SubjectVerdict, Verdict};
 
 /// Largest key or certificate file that is used, in bytes: 4 MiB.
@@ -24,8 +23,8 @@ pub struct Subject {
     pub manifest: RawManifest,
     /// Its signatures in the order of their storage, or why they could not be had.
     pub signatures: Result<Vec<Signature>, FetchFailure>,
-    /// The content of the sigstore bundles that refer to it, or why they could not be had. Only a trust file asks.
-    pub bundles: Result<Vec<Bytes>, FetchFailure>,
+    /// The sigstore bundles that refer to it, or why they could not be had. Only a trust file asks.
+    pub bundles: Result<Vec<StoredBundle>, FetchFailure>,
 }
 
 impl Subject {
@@ -37,7 +36,7 @@ impl Subject {
 
     /// The same with what was found when bundles were looked for.
     #[must_use]
-    pub fn with_bundles(self, bundles: Result<Vec<Bytes>, FetchFailure>) -> Self {
+    pub fn with_bundles(self, bundles: Result<Vec<StoredBundle>, FetchFailure>) -> Self {
         Self { bundles, ..self }
     }
 }

@@ -46,9 +46,9 @@ pub use sigstore::{
     ArtifactFault, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft, BundleFault,
     BundleHolder, BundleLogEntry, CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault,
     PublicKeyFault, RuleFault, SignedDraft, SignerFault, SigstoreFault, SigstoreKey,
-    SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, TRUST_FILE_LIMIT,
-    TRUSTED_ROOT_LIMIT, TrustDenial, TrustFault, TrustFile, TrustFileError, TrustReport,
-    TrustVerdict, TrustedRootError,
+    SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, StoredBundle,
+    TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault,
+    TrustFile, TrustFileError, TrustReport, TrustVerdict, TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

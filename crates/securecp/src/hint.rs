@@ -26,6 +26,9 @@ const SIGNATURES_GO: &str = "registries.d says where signatures go: use-sigstore
 
 fn of_copy(error: &CopyError) -> Option<String> {
     match &error.cause {
+        Cause::Refused(refusal) if !refusal.verdict().is_refused_by_policy() => Some(
+            "the trust file of --trust decided; verify with the same options lists what was found".to_owned(),
+        ),
         Cause::Refused(refusal) => Some(format!(
             "the entry {} of the trust policy decided; change it only if you trust this image",
             refusal.verdict().scope

@@ -20,6 +20,7 @@ mod session;
 mod signers;
 mod stop;
 mod template;
+mod trust;
 mod usage;
 
 use std::ffi::OsString;

@@ -26,6 +26,21 @@ pub struct BundleArtifact {
     pub blobs: [(Descriptor, Bytes); 2],
 }
 
+/// What was stored as a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredBundle {
+    /// What should be one.
+    Content(Bytes),
+    /// An artifact of which it cannot be told what the bundle would be.
+    Odd(ArtifactFault),
+}
+
+impl From<Bytes> for StoredBundle {
+    fn from(content: Bytes) -> Self {
+        Self::Content(content)
+    }
+}
+
 /// Why a manifest that should carry a bundle does not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

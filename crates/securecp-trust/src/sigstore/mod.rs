@@ -20,7 +20,7 @@ mod signer;
 mod trust_file;
 mod trusted_root;
 
-pub use artifact::{ArtifactFault, BundleArtifact};
+pub use artifact::{ArtifactFault, BundleArtifact, StoredBundle};
 pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub use certificate::CertificateFault;
 pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};
@@ -31,7 +31,8 @@ pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{SigstoreSignError, SigstoreSigner};
 pub use trust_file::{
-    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDenial,
-    TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
+    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDemand,
+    TrustDenial, TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport,
+    TrustVerdict,
 };
 pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use securecp_oci::{ImageIdentity, RawManifest, Signature, base64};
-use securecp_trust::{Evidence, FetchFailure, TrustFile, TrustVerdict};
+use securecp_trust::{Evidence, FetchFailure, StoredBundle, TrustFile, TrustVerdict};
 use serde_json::{Value, json};
 
 use crate::material::*;
@@ -24,7 +24,7 @@ fn vector(name: &str) -> Value {
 pub(crate) fn judge_found(
     file: &str,
     manifest: &RawManifest,
-    bundles: &Result<Vec<Bytes>, FetchFailure>,
+    bundles: &Result<Vec<StoredBundle>, FetchFailure>,
     attachments: &Result<Vec<Signature>, FetchFailure>,
 ) -> TrustVerdict {
     let file = TrustFile::parse(file.as_bytes()).unwrap_or_else(|e| panic!("{e:?}"));
@@ -33,7 +33,7 @@ pub(crate) fn judge_found(
 }
 
 pub(crate) fn judge_bundles(file: &str, bundles: &[impl AsRef<[u8]>]) -> TrustVerdict {
-    let bundles = bundles.iter().map(|b| Bytes::copy_from_slice(b.as_ref())).collect();
+    let bundles = bundles.iter().map(|b| Bytes::copy_from_slice(b.as_ref()).into()).collect();
     judge_found(file, &manifest(), &Ok(bundles), &Ok(Vec::new()))
 }
 
@@ -471,7 +471,7 @@ fn another_manifest_is_refused() {
     let other = RawManifest::read(Bytes::from(bytes), securecp_oci::Declared::default()).unwrap();
     for name in ["message-rekor1", "sign-rekor1", "message-rekor2", "sign-rekor2"] {
         let bundle = Bytes::from(vector(name).to_string());
-        let verdict = judge_found(RELEASE, &other, &Ok(vec![bundle]), &Ok(Vec::new()));
+        let verdict = judge_found(RELEASE, &other, &Ok(vec![bundle.into()]), &Ok(Vec::new()));
         assert_eq!(reason(&verdict), "otherArtifact", "{name}");
     }
 }
@@ -487,10 +487,10 @@ fn another_root_is_refused() {
     let file = RELEASE.replace("sigstore/bundles/trusted_root.json", "root");
     let file = TrustFile::parse(file.as_bytes()).unwrap();
     let image = ImageIdentity::docker(&NAME.parse().unwrap());
-    let bundles = Ok(vec![Bytes::from(vector("message-rekor2").to_string())]);
+    let bundles = Ok(vec![Bytes::from(vector("message-rekor2").to_string()).into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "noTrustedTime");
-    let bundles = Ok(vec![Bytes::from(vector("sign-rekor1").to_string())]);
+    let bundles = Ok(vec![Bytes::from(vector("sign-rekor1").to_string()).into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "untrustedLog");
 }

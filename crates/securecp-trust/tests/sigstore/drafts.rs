@@ -84,7 +84,7 @@ fn judged(file: &str, bundle: Bytes, files: &[(&str, Vec<u8>)]) -> TrustVerdict 
         found.map(|(_, bytes)| bytes.clone()).ok_or(std::io::ErrorKind::NotFound.into())
     };
     let image = ImageIdentity::docker(&NAME.parse().unwrap());
-    let bundles = Ok(vec![bundle]);
+    let bundles = Ok(vec![bundle.into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     file.judge(&image, &manifest(), evidence, &read)
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use securecp_oci::{Declared, Digest, ImageIdentity, RawManifest};
 use securecp_trust::{
-    Admitted, FetchFailure, Gate, IndexSignature, Judged, Policy, Refusal, Subject, TrustFile,
+    Admitted, FetchFailure, Gate, IndexSignature, Judged, Policy, Refusal, StoredBundle, Subject,
+    TrustFile,
 };
 
 use crate::lab::*;
@@ -60,7 +61,8 @@ fn admit(mode: IndexSignature, signed: &[&RawManifest]) -> Result<Admitted<Surve
     let list = index(&[&one, &two]);
     let subject = |manifest: RawManifest| {
         let found = signed.iter().filter(|signed| signed.digest() == manifest.digest());
-        let bundle = |m: &&RawManifest| Bytes::from(key_bundle(&key, m.bytes(), None).to_string());
+        let bundle =
+            |m: &&RawManifest| Bytes::from(key_bundle(&key, m.bytes(), None).to_string()).into();
         let bundles = found.map(bundle).collect();
         Subject::new(manifest, Ok(Vec::new())).with_bundles(Ok(bundles))
     };
@@ -115,7 +117,7 @@ fn an_index_counts_as_the_gate_says() {
 fn both_must_accept() {
     let one = image("one");
     let key = new_key();
-    let bundle = Bytes::from(key_bundle(&key, one.bytes(), None).to_string());
+    let bundle: StoredBundle = Bytes::from(key_bundle(&key, one.bytes(), None).to_string()).into();
     let accept = Policy::insecure_accept_anything();
     let reject = Policy::parse(br#"{"default": [{"type": "reject"}]}"#).unwrap();
     let file = TrustFile::parse(FILE.as_bytes()).unwrap();

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use openssl::pkey::{PKey, Private};
 use securecp_oci::{ImageIdentity, Signature, base64};
-use securecp_trust::{Evidence, FetchFailure, TrustFile, TrustVerdict};
+use securecp_trust::{Evidence, FetchFailure, StoredBundle, TrustFile, TrustVerdict};
 use serde_json::Value;
 
 use crate::bundles::reason;
@@ -185,7 +185,7 @@ impl Lab {
     fn judge_found(
         &self,
         text: &str,
-        bundles: &Result<Vec<Bytes>, FetchFailure>,
+        bundles: &Result<Vec<StoredBundle>, FetchFailure>,
         attachments: &Result<Vec<Signature>, FetchFailure>,
     ) -> TrustVerdict {
         let file = TrustFile::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
@@ -195,7 +195,7 @@ impl Lab {
     }
 
     fn judge(&self, text: &str, bundles: &[Value]) -> TrustVerdict {
-        let bundles = bundles.iter().map(|b| Bytes::from(b.to_string())).collect();
+        let bundles = bundles.iter().map(|b| Bytes::from(b.to_string()).into()).collect();
         self.judge_found(text, &Ok(bundles), &Ok(Vec::new()))
     }
 }
@@ -510,7 +510,7 @@ fn with_log_id(lab: &Keyless) -> securecp_oci::Annotations {
 fn what_could_not_be_fetched_denies_whatever_else_is_good() {
     let (lab, files) = with_keys(&["k"]);
     let bundle = Bytes::from(lab.bundle(manifest().bytes()).to_string());
-    let good = Ok(vec![bundle]);
+    let good = Ok(vec![bundle.into()]);
     let failed = FetchFailure("503".to_owned());
     let text = by_email();
     let verdict = files.judge_found(&text, &good, &Err(failed.clone()));

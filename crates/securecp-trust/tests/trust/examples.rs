@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use securecp_oci::{ImageIdentity, Transport};
-use securecp_trust::{Direction, Gate, Payload, PayloadKind, Policy, RegistriesD, SimpleSigner};
+use securecp_trust::{
+    Direction, Gate, Payload, PayloadKind, Policy, RegistriesD, SimpleSigner, TrustFile,
+};
 
 use crate::simple::{manifest, testdata, then};
 use crate::support::{Survey, subject};
@@ -64,6 +66,11 @@ fn every_example_is_valid_and_explained() {
                 assert!(path.with_file_name("README.md").exists(), "{}", path.display());
                 policies += 1;
             }
+            Some("yaml") if path.ends_with("trust.yaml") => {
+                TrustFile::parse(&bytes).unwrap_or_else(|e| panic!("{}: {e:?}", path.display()));
+                assert!(path.with_file_name("README.md").exists(), "{}", path.display());
+                policies += 1;
+            }
             Some("yaml") => {
                 let config = RegistriesD::parse([("example", bytes.as_slice())]).unwrap();
                 assert!(config.ignored().is_empty(), "{}", path.display());
@@ -72,7 +79,22 @@ fn every_example_is_valid_and_explained() {
             _ => panic!("{} is no example", path.display()),
         }
     }
-    assert!(policies >= 5);
+    assert!(policies >= 6);
+}
+
+#[test]
+fn release_workflow() {
+    let bytes = std::fs::read(folder().join("release-workflow/trust.yaml")).unwrap();
+    let file = TrustFile::parse(&bytes).unwrap();
+    assert_eq!(file.wants(&docker("registry.acme.example/prod/app:v1")), (true, false));
+    let text = file.explain(&docker("registry.acme.example/prod/app:v1")).to_string();
+    for part in ["a bundle by (workflow and 1 of (alice, release-key))", "ref refs/tags/v*"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for other in ["registry.acme.example/staging/app:v1", "registry.example/prod/app:v1"] {
+        let text = file.explain(&docker(other)).to_string();
+        assert!(text.contains("reject: no image passes"), "{other}: {text}");
+    }
 }
 
 #[test]

@@ -39,4 +39,8 @@ pub(crate) struct JudgeArgs {
     /// or require (it must be good as well) [default: ignore]
     #[arg(long, value_name = "MODE")]
     pub(crate) index_signature: Option<String>,
+
+    /// Trust file that must accept as well as the policy: who signed, by sigstore bundle or attachment (docs/sigstore.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
 }

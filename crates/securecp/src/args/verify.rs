@@ -63,6 +63,10 @@ pub(crate) struct PolicyExplainArgs {
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) image: String,
 
+    /// Trust file to explain too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+
     /// Print the explanation as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -23,6 +23,7 @@ use crate::progress::ProgressStyle;
 use crate::request::CopyRequest;
 use crate::session::Session;
 use crate::signers;
+use crate::trust;
 
 /// Copies one image.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -63,6 +64,7 @@ fn interrupted(failure: Failure, request: &CopyRequest, session: &Session<'_>) -
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
     let policy = policy::load(&session.globals.policy)?;
+    let trust = trust::load(request.trust.as_deref())?;
     let signing = signers::load(&request.signing, session.scope)?;
     let doors = Doors::new(&session.globals, request.retry)?.resuming(&request.resuming);
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
@@ -77,7 +79,8 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
     let edits = Edits { signing, scope: session.scope.clone(), ..request.edits.clone() };
     let gate = Gate::new(&policy::read_key)
         .require_signed(session.globals.require_signed)
-        .index_signature(request.index_signature);
+        .index_signature(request.index_signature)
+        .trust(trust.as_ref());
     let job = Job {
         routes: &[Route { from: &*from, to: &[Target { to: &*to, tags: &request.tags }] }],
         select: &request.select,

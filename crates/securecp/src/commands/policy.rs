@@ -14,6 +14,7 @@ use crate::policy_view::{self, Explanation, files};
 use crate::progress::warn;
 use crate::request::{PolicyChoice, image};
 use crate::session::Session;
+use crate::trust;
 
 /// Answers a question about a policy.
 pub(crate) fn run(args: &PolicyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -60,8 +61,15 @@ fn explain(args: &PolicyExplainArgs, session: &mut Session<'_>) -> Result<(), Fa
     let opened = open_source(&name, &SourceOptions::default());
     let source = opened.with_context(|| format!("reading {name}"))?;
     let explanation = Explanation::new(name.to_string(), source.identity(), &policy);
-    match args.json {
-        true => session.write_json(&explanation.to_json()),
-        false => session.write(explanation.to_text().as_bytes()),
+    let trust = trust::load(args.trust.as_deref())?;
+    let trust = trust.map(|file| file.explain(source.identity()));
+    if args.json {
+        let mut json = explanation.to_json();
+        if let Some(trust) = trust {
+            json["trust"] = json!(trust);
+        }
+        return session.write_json(&json);
     }
+    let trust = trust.map(|trust| trust.to_string()).unwrap_or_default();
+    session.write(format!("{}{trust}", explanation.to_text()).as_bytes())
 }

@@ -25,6 +25,7 @@ pub(crate) struct CopyRequest {
     pub(crate) edits: Edits,
     pub(crate) signing: SignRequest,
     pub(crate) index_signature: IndexSignature,
+    pub(crate) trust: Option<PathBuf>,
     pub(crate) effort: Effort,
     /// As given; requests and transfers have different usual values.
     pub(crate) retry: Retry,
@@ -75,6 +76,7 @@ impl CopyRequest {
             },
             signing: SignRequest::try_from(args.signing)?,
             index_signature: index_signature(&args.judging)?,
+            trust: args.judging.trust,
             effort: effort(&args.effort),
             retry: Retry::from(&args.effort.retry),
             resuming: Resuming::new(args.resuming, |name| std::env::var_os(name))?,

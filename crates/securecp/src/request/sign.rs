@@ -145,8 +145,9 @@ mod tests {
 
     #[test]
     fn reads_what_an_index_counts() {
-        let mode =
-            |text: &str| index_signature(&JudgeArgs { index_signature: Some(text.to_owned()) });
+        let mode = |text: &str| {
+            index_signature(&JudgeArgs { index_signature: Some(text.to_owned()), trust: None })
+        };
         assert_eq!(index_signature(&JudgeArgs::default()).unwrap(), IndexSignature::Ignore);
         assert_eq!(mode("accept").unwrap(), IndexSignature::Accept);
         assert_eq!(mode("require").unwrap(), IndexSignature::Require);

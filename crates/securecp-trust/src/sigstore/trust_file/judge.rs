@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use securecp_oci::{
     Algorithm, Digest, Escaped, ImageIdentity, RawManifest, SIGNATURE_COUNT_LIMIT, Signature,
 };
@@ -14,6 +13,7 @@ use super::{Accept, Demand, TrustFile, shown};
 use crate::gate::{FetchFailure, KEY_LIMIT, KeyReader};
 use crate::payload::{Payload, PayloadKind};
 use crate::signed::not_a_payload;
+use crate::sigstore::StoredBundle;
 use crate::sigstore::bundle::{BundleFault, Candidate};
 use crate::sigstore::claims::Claims;
 use crate::sigstore::evidence;
@@ -23,8 +23,8 @@ use crate::sigstore::trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRoot};
 /// What was found beside one manifest, in the order of its storage, or why it could not be had.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// The content of bundles.
-    pub bundles: &'a Result<Vec<Bytes>, FetchFailure>,
+    /// What was stored as bundles.
+    pub bundles: &'a Result<Vec<StoredBundle>, FetchFailure>,
     /// The layers of the attachment manifest.
     pub attachments: &'a Result<Vec<Signature>, FetchFailure>,
 }
@@ -110,8 +110,8 @@ impl<'a> Known<'a> {
         let mut found = Vec::new();
         if accept != Accept::Attachment {
             let bundles = available("bundles", evidence.bundles)?;
-            found.extend((1..).zip(bundles).map(|(position, bytes)| {
-                verdict(Found::Bundle, position, self.judge_bundle(bytes, manifest))
+            found.extend((1..).zip(bundles).map(|(position, bundle)| {
+                verdict(Found::Bundle, position, self.judge_bundle(bundle, manifest))
             }));
         }
         if accept != Accept::Bundle {
@@ -125,8 +125,19 @@ impl<'a> Known<'a> {
         if found.is_empty() { Err(TrustDenial::NoSignature) } else { Ok(found) }
     }
 
-    fn judge_bundle(&self, bytes: &[u8], manifest: &RawManifest) -> Result<Good, TrustFault> {
-        self.judge_candidate(&Candidate::read(bytes)?, manifest.bytes())
+    fn judge_bundle(
+        &self,
+        bundle: &StoredBundle,
+        manifest: &RawManifest,
+    ) -> Result<Good, TrustFault> {
+        match bundle {
+            StoredBundle::Content(bytes) => {
+                self.judge_candidate(&Candidate::read(bytes)?, manifest.bytes())
+            }
+            StoredBundle::Odd(fault) => {
+                Err(BundleFault::Format { failure: shown(&fault.to_string()) }.into())
+            }
+        }
     }
 
     /// `None` for signatures of another family.

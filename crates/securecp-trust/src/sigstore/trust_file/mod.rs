@@ -5,18 +5,21 @@
 //! explains the language.
 
 mod all;
+mod explain;
 mod judge;
 mod rule;
 mod signer;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use securecp_oci::{Escaped, ImageIdentity};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_norway::Value;
 
+pub use explain::{TrustDemand, TrustExplanation};
 pub use judge::Evidence;
 pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustReport, TrustVerdict};
 
@@ -277,6 +280,17 @@ impl TrustFile {
         let images = images.collect::<Result<_, _>>()?;
         let default = file.demand("default", raw.default)?;
         Self { images, default, ..file }.checked()
+    }
+
+    /// The same with every path in it that is not absolute taken from `folder`, where the file stands.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        let files = self.signers.values_mut().filter_map(Signer::file_mut);
+        for file in files.chain(self.trusted_root.as_mut()) {
+            // Paths come out of text and are used as text; joining text cannot lose anything.
+            *file = folder.join(&*file).to_string_lossy().into_owned();
+        }
+        self
     }
 
     /// The path of the trusted root, as the file gives it.

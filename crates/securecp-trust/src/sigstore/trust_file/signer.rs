@@ -1,8 +1,10 @@
 //! Who may sign: a key, or whoever an issuer vouches for.
 
+use std::fmt::{self, Display};
+
 use serde::Deserialize;
 
-use super::SignerFault;
+use super::{SignerFault, shown};
 use crate::sigstore::certificate::CertificateFault;
 use crate::sigstore::claims::{BUILD_TRIGGER, Claims, SOURCE_REF, SOURCE_REPOSITORY};
 
@@ -73,8 +75,56 @@ impl Signer {
         }
     }
 
+    /// The path of its key.
+    pub(super) fn file_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Key { path, .. } => Some(path),
+            Self::Identity(_) => None,
+        }
+    }
+
     pub(super) fn is_key_without_log(&self) -> bool {
         matches!(self, Self::Key { without_log: true, .. })
+    }
+}
+
+impl Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { path, without_log: false } => write!(f, "key {}", shown(path)),
+            Self::Key { path, without_log: true } => {
+                write!(f, "key {}, also without any log entry", shown(path))
+            }
+            Self::Identity(identity) => identity.fmt(f),
+        }
+    }
+}
+
+impl Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "issuer {}", shown(&self.issuer))?;
+        let pattern = |pattern: &Option<Pattern>| pattern.as_ref().map(ToString::to_string);
+        let members = [
+            ("email", self.email.clone()),
+            ("uri", self.uri.clone()),
+            ("repository", pattern(&self.repository)),
+            ("workflow", self.workflow.clone()),
+            ("ref", pattern(&self.source_ref)),
+            ("trigger", self.trigger.clone()),
+        ];
+        members.into_iter().try_for_each(|(name, value)| match value {
+            Some(value) => write!(f, ", {name} {}", shown(&value)),
+            None => Ok(()),
+        })
+    }
+}
+
+impl Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(text) => f.write_str(text),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
     }
 }
 

@@ -1,0 +1,19 @@
+//! The trust file (`--trust`).
+
+use std::path::Path;
+
+use anyhow::Context;
+use securecp_trust::{TRUST_FILE_LIMIT, TrustFile};
+
+use crate::failure::Failure;
+use crate::files::read_bounded;
+
+/// Loads the file, if one is named; paths in it are taken from where it stands.
+pub(crate) fn load(path: Option<&Path>) -> Result<Option<TrustFile>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let name = || format!("loading trust file {}", path.display());
+    let bytes = read_bounded(path, TRUST_FILE_LIMIT).with_context(name)?;
+    let file = TrustFile::parse(&bytes).with_context(name)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Ok(Some(file.relative_to(folder)))
+}
