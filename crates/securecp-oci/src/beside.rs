@@ -59,6 +59,7 @@ impl RawManifest {
                 (image.artifact_type.clone().or_else(config), image.annotations.clone())
             }
             View::Index(index) => (index.artifact_type.clone(), index.annotations.clone()),
+            View::Schema1(_) => Default::default(),
         };
         Descriptor { artifact_type, annotations, ..self.descriptor() }
     }

@@ -5,6 +5,7 @@ use crate::descriptor::{Fields, object};
 use crate::json::{self, JsonError, Limits};
 use crate::{
     Algorithm, Annotations, Descriptor, Digest, DigestError, Escaped, ManifestKind, MediaType,
+    Schema1, Schema1Error,
 };
 
 /// Largest manifest that is read, in bytes: 4 MiB.
@@ -48,6 +49,8 @@ pub enum View {
     Image(Image),
     /// A list of manifests.
     Index(Index),
+    /// A Docker schema 1 image, which can only be converted.
+    Schema1(Schema1),
 }
 
 /// An OCI image manifest or Docker v2s2 manifest.
@@ -134,9 +137,9 @@ pub enum ManifestError {
     /// The format cannot be told or is not one that can be copied.
     #[error("unknown manifest format, media type {0:?}")]
     Unknown(String),
-    /// Docker schema 1.
-    #[error("Docker schema 1 manifests are not supported as a source")]
-    Schema1,
+    /// A Docker schema 1 manifest breaks the rules of its own format.
+    #[error("Docker schema 1 manifest cannot be read")]
+    Schema1(#[source] Box<Schema1Error>),
     /// The document has keys of two formats.
     #[error("ambiguous manifest: key {key:?} does not belong to a document of type {media_type}")]
     Ambiguous {
@@ -178,12 +181,33 @@ impl RawManifest {
         if bytes.len() > MANIFEST_LIMIT {
             return Err(ManifestError::TooLarge { found: bytes.len() });
         }
-        let digest = check_promises(&bytes, declared)?;
-        let value =
-            json::parse(&bytes, Limits::bytes(MANIFEST_LIMIT)).map_err(ManifestError::Json)?;
-        let media_type = resolve_media_type(&value, declared.media_type)?;
+        let promised = match check_promises(&bytes, declared) {
+            Err(error) if !may_be_schema1(declared) => return Err(error),
+            promised => promised,
+        };
+        let parsed = parse(&bytes, declared);
+        if let Ok((_, media_type)) = &parsed
+            && media_type.manifest_kind() == Some(ManifestKind::DockerSchema1)
+        {
+            return Self::schema1(bytes, media_type.clone(), declared);
+        }
+        let digest = promised?;
+        let (value, media_type) = parsed?;
         let view = View::read(&value, &media_type)?;
         Ok(Self { bytes, digest, media_type, view })
+    }
+
+    /// Its digest is that of the payload, so what was promised is held against that.
+    fn schema1(
+        bytes: Bytes,
+        media_type: MediaType,
+        declared: Declared<'_>,
+    ) -> Result<Self, ManifestError> {
+        let read = Schema1::read(bytes.clone(), declared).map_err(|error| match error {
+            Schema1Error::Manifest(error) => error,
+            other => ManifestError::Schema1(Box::new(other)),
+        })?;
+        Ok(Self { bytes, digest: read.digest().clone(), media_type, view: View::Schema1(read) })
     }
 
     /// The exact bytes.
@@ -191,9 +215,18 @@ impl RawManifest {
         &self.bytes
     }
 
-    /// The digest of the bytes; SHA-256 unless another one was promised.
+    /// The digest of the bytes, of a signed schema 1 manifest that of its payload; SHA-256 unless another one was
+    /// promised.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Whether `digest`, of any algorithm, names this manifest.
+    pub fn is_named(&self, digest: &Digest) -> bool {
+        match &self.view {
+            View::Schema1(schema1) => schema1.is_named(digest),
+            View::Image(_) | View::Index(_) => digest.matches(&self.bytes),
+        }
     }
 
     /// The media type under which the manifest is stored.
@@ -220,7 +253,7 @@ impl RawManifest {
     pub fn index(&self) -> Option<&Index> {
         match &self.view {
             View::Index(index) => Some(index),
-            View::Image(_) => None,
+            View::Image(_) | View::Schema1(_) => None,
         }
     }
 
@@ -228,7 +261,15 @@ impl RawManifest {
     pub fn image(&self) -> Option<&Image> {
         match &self.view {
             View::Image(image) => Some(image),
-            View::Index(_) => None,
+            View::Index(_) | View::Schema1(_) => None,
+        }
+    }
+
+    /// The schema 1 view, if this is an image in that format.
+    pub fn as_schema1(&self) -> Option<&Schema1> {
+        match &self.view {
+            View::Schema1(schema1) => Some(schema1),
+            View::Image(_) | View::Index(_) => None,
         }
     }
 }
@@ -239,6 +280,7 @@ impl View {
         match self {
             Self::Image(image) => image.subject.as_ref(),
             Self::Index(index) => index.subject.as_ref(),
+            Self::Schema1(_) => None,
         }
     }
 
@@ -247,9 +289,6 @@ impl View {
         let kind = media_type
             .manifest_kind()
             .ok_or_else(|| ManifestError::Unknown(media_type.to_string()))?;
-        if kind == ManifestKind::DockerSchema1 {
-            return Err(ManifestError::Schema1);
-        }
         refuse_foreign_keys(fields.map, kind, media_type)?;
         if fields.present("schemaVersion").and_then(Value::as_u64) != Some(2) {
             return Err(ManifestError::SchemaVersion);
@@ -295,6 +334,18 @@ fn subject(fields: &Fields<'_>) -> Result<Option<Descriptor>, ManifestError> {
     fields.present("subject").map(|value| Descriptor::read(value, "subject")).transpose()
 }
 
+/// Only of schema 1 the bytes may have another digest than the one promised; whoever delivers it says so, or nothing.
+fn may_be_schema1(declared: Declared<'_>) -> bool {
+    let kind = declared.media_type.and_then(|text| MediaType::new(text).manifest_kind());
+    matches!(kind, None | Some(ManifestKind::DockerSchema1))
+}
+
+fn parse(bytes: &[u8], declared: Declared<'_>) -> Result<(Value, MediaType), ManifestError> {
+    let value = json::parse(bytes, Limits::bytes(MANIFEST_LIMIT)).map_err(ManifestError::Json)?;
+    let media_type = resolve_media_type(&value, declared.media_type)?;
+    Ok((value, media_type))
+}
+
 fn check_promises(bytes: &[u8], declared: Declared<'_>) -> Result<Digest, ManifestError> {
     let found = bytes.len() as u64;
     if let Some(expected) = declared.size.filter(|expected| *expected != found) {
@@ -328,7 +379,10 @@ fn resolve_media_type(value: &Value, declared: Option<&str>) -> Result<MediaType
 /// The format of a document that states no media type, by its keys.
 fn guess(fields: &Fields<'_>) -> Result<MediaType, ManifestError> {
     if fields.present("schemaVersion").and_then(Value::as_u64) == Some(1) {
-        return Err(ManifestError::Schema1);
+        return Ok(match fields.present("signatures") {
+            Some(_) => MediaType::DOCKER_SCHEMA1_SIGNED,
+            None => MediaType::DOCKER_SCHEMA1,
+        });
     }
     let config = fields.present("config").and_then(|c| c.get("mediaType")).and_then(Value::as_str);
     match (config, fields.present("manifests").is_some()) {
@@ -405,7 +459,7 @@ mod tests {
         assert_eq!(read(&docker, None).unwrap().media_type(), &MediaType::DOCKER_MANIFEST);
         let index = r#"{"schemaVersion":2,"manifests":[]}"#;
         assert_eq!(read(index, None).unwrap().media_type(), &MediaType::OCI_INDEX);
-        assert!(matches!(read(r#"{"schemaVersion":1}"#, None), Err(ManifestError::Schema1)));
+        assert!(matches!(read(r#"{"schemaVersion":1}"#, None), Err(ManifestError::Schema1(_))));
         assert!(matches!(read(r#"{"schemaVersion":2}"#, None), Err(ManifestError::Unknown(_))));
     }
 

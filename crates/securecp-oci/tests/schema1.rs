@@ -73,6 +73,31 @@ fn has_the_digest_of_its_payload() {
 }
 
 #[test]
+fn is_a_manifest_named_by_its_payload() {
+    let bytes = vector("schema1-rich", "source.manifest.json");
+    let digest = read(bytes.clone()).unwrap().digest().clone();
+    for media_type in [None, Some("text/plain"), Some(MediaType::DOCKER_SCHEMA1_SIGNED.as_str())] {
+        let declared = Declared { media_type, digest: Some(&digest), size: None };
+        let found = RawManifest::read(bytes.clone(), declared).unwrap();
+        assert_eq!((found.digest(), found.bytes()), (&digest, &bytes));
+        assert_eq!(found.media_type(), &MediaType::DOCKER_SCHEMA1_SIGNED);
+        assert!(found.is_named(&digest) && found.image().is_none() && found.index().is_none());
+        let whole = Digest::of(Algorithm::Sha256, &bytes);
+        assert!(!found.is_named(&whole));
+        let wrong = Declared { digest: Some(&whole), ..declared };
+        let refused = RawManifest::read(bytes.clone(), wrong);
+        assert!(matches!(refused, Err(ManifestError::DigestMismatch { .. })), "{media_type:?}");
+    }
+    let oci = MediaType::OCI_MANIFEST;
+    // Under another format's name it is no manifest, whatever its payload is called.
+    let declared = Declared { media_type: Some(oci.as_str()), digest: Some(&digest), size: None };
+    assert!(RawManifest::read(bytes, declared).is_err());
+    let broken =
+        RawManifest::read(manifest(2, |d| d["history"] = json!([])).into(), Declared::default());
+    assert!(matches!(broken, Err(ManifestError::Schema1(_))));
+}
+
+#[test]
 fn reads_nothing_from_beside_the_payload() {
     let signed = vector("schema1-rich", "source.manifest.json");
     let honest = read(signed.clone()).unwrap();

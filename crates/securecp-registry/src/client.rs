@@ -215,6 +215,22 @@ impl Client {
         })
     }
 
+    /// The size of a blob that no descriptor speaks of.
+    ///
+    /// # Errors
+    /// It does not exist, or the registry does not say.
+    pub fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, RegistryError> {
+        let operation = Operation::FindBlob(digest.to_string());
+        self.host.retrying(scope, || {
+            let url = self.url(&format!("blobs/{digest}"), scope)?;
+            let request = Ok(Request::new(Method::HEAD, url));
+            let call = self.call(&operation, Grants::pull(self.path()), request)?;
+            let response = self.host.expect(&call, &[200], scope)?;
+            let unknown = || Problem::Protocol("the registry does not say its size".to_owned());
+            response.length().ok_or_else(|| self.host.failed(&call, unknown()))
+        })
+    }
+
     /// Opens a blob. What comes is not verified yet, but broken connections are resumed.
     ///
     /// # Errors
@@ -339,12 +355,16 @@ impl Client {
         let bytes = bytes.map_err(|error| self.host.failed(call, error))?;
         let declared =
             Declared { media_type: media_type.as_deref(), digest: name.digest(), size: None };
-        if let Some(claimed) = claimed.filter(|claimed| !claimed.matches(&bytes)) {
-            let problem =
-                format!("the registry announced {claimed}, the bytes have another digest");
-            return Err(self.host.failed(call, Problem::Integrity(problem)));
+        let read =
+            RawManifest::read(bytes, declared).map_err(|error| self.host.failed(call, error))?;
+        match claimed.filter(|claimed| !read.is_named(claimed)) {
+            None => Ok(read),
+            Some(claimed) => {
+                let problem =
+                    format!("the registry announced {claimed}, the bytes have another digest");
+                Err(self.host.failed(call, Problem::Integrity(problem)))
+            }
         }
-        RawManifest::read(bytes, declared).map_err(|error| self.host.failed(call, error))
     }
 }
 
@@ -366,7 +386,7 @@ const PAGE: usize = 8 << 20;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// One header line, because some proxies read only one. Schema 1 is asked for so that its refusal can be told.
+/// One header line, because some proxies read only one. Schema 1 comes only where there is nothing better.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \

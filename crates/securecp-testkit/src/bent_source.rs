@@ -97,6 +97,10 @@ impl Source for BentSource {
         })
     }
 
+    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
+        self.source.blob_size(digest, scope)
+    }
+
     fn signatures(
         &self,
         manifest: &RawManifest,

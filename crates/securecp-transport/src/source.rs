@@ -66,6 +66,16 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// The size of a blob that no descriptor speaks of, as the layers of schema 1.
+    ///
+    /// # Errors
+    /// It does not exist, or this transport holds no images in such a format.
+    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
+        scope.check()?;
+        let problem = format!("blobs without descriptor are not read there ({digest})");
+        Err(TransportError::Unsupported { name: self.name(), problem })
+    }
+
     /// The signatures stored for `manifest`; an empty list is a definite "there are none".
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::json::{self, Limits};
 use crate::{ConvertError, Digest, MANIFEST_LIMIT, ManifestError};
 
 /// One layer and its history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) blob: Digest,
     /// The `v1Compatibility` text as it stands.

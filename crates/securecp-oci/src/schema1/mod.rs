@@ -23,9 +23,11 @@ use entry::Entry;
 /// a signed document (JWS) is not looked at.
 ///
 /// Signatures inside the document are not judged; they are made with a random key by every registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema1 {
     bytes: Bytes,
+    /// What the digest covers.
+    payload: Bytes,
     digest: Digest,
     architecture: String,
     /// Base first, repeated ids removed.
@@ -52,7 +54,7 @@ impl Schema1 {
             Fields { map: crate::descriptor::object(&content, "manifest")?, subject: "manifest" };
         refuse_foreign(&fields)?;
         let architecture = fields.string("architecture")?.unwrap_or_default().to_owned();
-        Ok(Self { digest, architecture, entries: entry::read(&fields)?, bytes })
+        Ok(Self { digest, architecture, entries: entry::read(&fields)?, payload, bytes })
     }
 
     /// The exact bytes, signatures included.
@@ -63,6 +65,11 @@ impl Schema1 {
     /// The digest: of the payload, without signatures.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Whether the payload has this digest.
+    pub fn is_named(&self, digest: &Digest) -> bool {
+        digest.matches(&self.payload)
     }
 
     /// The architecture named.

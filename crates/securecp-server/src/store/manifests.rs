@@ -200,6 +200,7 @@ impl Store {
                 index.manifests.iter().try_for_each(|child| self.check_child(name, child))
             }
             View::Index(_) => Ok(()),
+            View::Schema1(_) => Err(Refusal::ManifestType),
         }
     }
 
@@ -257,11 +258,12 @@ fn referrer(manifest: &RawManifest) -> Descriptor {
     let (artifact_type, annotations) = match manifest.view() {
         View::Image(image) => {
             let config = || Some(image.config.media_type.as_str().to_owned());
-            (image.artifact_type.clone().or_else(config), &image.annotations)
+            (image.artifact_type.clone().or_else(config), image.annotations.clone())
         }
-        View::Index(index) => (index.artifact_type.clone(), &index.annotations),
+        View::Index(index) => (index.artifact_type.clone(), index.annotations.clone()),
+        View::Schema1(_) => Default::default(),
     };
-    Descriptor { artifact_type, annotations: annotations.clone(), ..manifest.descriptor() }
+    Descriptor { artifact_type, annotations, ..manifest.descriptor() }
 }
 
 /// Layers that are fetched from elsewhere and need not be pushed.

@@ -7,6 +7,7 @@ use securecp_oci::{
 };
 
 use super::format::{MANIFEST, blob_name, check_version, manifest_name, signature_name};
+use crate::files::Files as _;
 use crate::folder::Folder;
 use crate::path::Resolved;
 use crate::{Place, Source, SourceTraits, TransportError, files};
@@ -76,6 +77,13 @@ impl Source for DirSource {
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError> {
         files::open_blob(&self.folder, &blob_name(&descriptor.digest), descriptor, scope)
+    }
+
+    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
+        scope.check()?;
+        let name = blob_name(digest);
+        let opened = self.folder.open(&name)?;
+        Ok(opened.ok_or_else(|| files::not_found(&self.folder, &name))?.size)
     }
 
     fn signatures(

@@ -94,6 +94,7 @@ fn reach(
                     let leaves = image.layers.iter().chain([&image.config]);
                     seen.extend(leaves.map(|leaf| leaf.digest.clone()));
                 }
+                View::Schema1(schema1) => seen.extend(schema1.layers().cloned()),
             }
         }
     }

@@ -49,7 +49,7 @@ impl Look<'_, '_> {
             return Ok(root.bytes().to_vec());
         }
         let chosen = self.choose(root.clone(), &self.request.platform)?;
-        let Some(image) = chosen.image() else { return Err(self.too_deep()) };
+        let Some(image) = chosen.image() else { return Err(self.schema1()) };
         if !image.config.media_type.is_image_config() && self.request.view != View::RawConfig {
             return Err(self.artifact(image));
         }
@@ -162,6 +162,15 @@ impl Look<'_, '_> {
     fn too_deep(&self) -> Failure {
         let image = &self.request.image.name;
         Failure::new(format!("image {image}: indexes nest deeper than {DEPTH_LIMIT}"))
+    }
+
+    /// Its configuration is not known before its layers are read.
+    fn schema1(&self) -> Failure {
+        let image = &self.request.image.name;
+        Failure::new(format!(
+            "image {image} has a Docker schema 1 manifest, which has no configuration"
+        ))
+        .hint("--raw shows the manifest; copy converts the image")
     }
 
     fn artifact(&self, image: &Image) -> Failure {
