@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use support::run::{securecp, skopeo, try_securecp};
+use support::run::{command, said, securecp, skopeo, try_securecp};
 
 const OURS: &str = "securecp";
 const THEIRS: &str = "skopeo";
@@ -69,12 +71,12 @@ fn what_one_encrypts_the_other_decrypts() {
 /// The reference reads only binary keys.
 fn dearmoured(folder: &Path, name: &str) -> String {
     let made = folder.join("key.gpg");
-    let output = std::process::Command::new("gpg")
+    let output = Command::new("gpg")
         .env("GNUPGHOME", folder)
         .args(["--batch", "--yes", "--output", made.to_str().unwrap(), "--dearmor", &key(name)])
         .output()
         .expect("gpg is needed for the interop tests: ./test installs it");
-    assert!(output.status.success(), "{}", support::run::said(&output));
+    assert!(output.status.success(), "{}", said(&output));
     made.to_str().unwrap().to_owned()
 }
 
@@ -235,7 +237,7 @@ fn the_result_says_which_layers_and_for_whom() {
 /// A throw-away GnuPG home with a key for `who`, without passphrase.
 fn gnupg_home(who: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new("gpg")
+    let output = Command::new("gpg")
         .env("GNUPGHOME", home.path())
         .args([
             "--batch",
@@ -249,7 +251,7 @@ fn gnupg_home(who: &str) -> tempfile::TempDir {
         ])
         .output()
         .expect("gpg is needed for the interop tests: ./test installs it");
-    assert!(output.status.success(), "{}", support::run::said(&output));
+    assert!(output.status.success(), "{}", said(&output));
     home
 }
 
@@ -261,12 +263,12 @@ fn the_users_own_gnupg_serves_both_ends() {
     let run = |arguments: &[&str]| {
         let output = support::run::command().env("GNUPGHOME", home.path()).args(arguments).output();
         let output = output.unwrap();
-        assert!(output.status.success(), "{arguments:?}\n{}", support::run::said(&output));
+        assert!(output.status.success(), "{arguments:?}\n{}", said(&output));
     };
     run(&["copy", "--encryption-key", "pgp:carol@securecp.test", &plain(), &at("enc")]);
     run(&["copy", "--decryption-key", "pgp:", &at("enc"), &at("dec")]);
     assert_eq!(layers(&at("dec")), layers(&plain()));
-    let stop = std::process::Command::new("gpgconf")
+    let stop = Command::new("gpgconf")
         .env("GNUPGHOME", home.path())
         .args(["--kill", "gpg-agent"])
         .status();
@@ -307,4 +309,94 @@ fn swapped_layers_are_found_out() {
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(!run.status.success() && said.contains("diffID"), "{said}");
     assert!(!scratch.path().join("never/index.json").exists());
+}
+
+/// A key provider behind gRPC, by the library that Python programs use for it; ends when dropped.
+struct GrpcProvider {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl GrpcProvider {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/support/key_provider.py");
+        let at = |name: &str| folder.path().join(name);
+        // Debian's own Python, which sees Debian's modules.
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(program)
+            .args([at("socket"), at("asked")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed for the interop tests: ./test installs it");
+        let mut port = String::new();
+        let out = child.stdout.take().unwrap();
+        std::io::BufReader::new(out).read_line(&mut port).unwrap();
+        assert!(
+            !port.is_empty(),
+            "python3-grpcio and python3-protobuf are needed: ./test installs them"
+        );
+        let providers = serde_json::json!({"key-providers": {
+            "port": {"grpc": format!("127.0.0.1:{}", port.trim())},
+            "socket": {"grpc": format!("unix:{}", at("socket").display())},
+        }});
+        std::fs::write(at("config"), providers.to_string()).unwrap();
+        Self { child, folder }
+    }
+
+    fn copy(&self, program: &str, line: &[&str]) {
+        let mut command = match program {
+            OURS => command(),
+            _ => {
+                let mut command = Command::new("skopeo");
+                command.arg("--insecure-policy");
+                command
+            }
+        };
+        command.env("OCICRYPT_KEYPROVIDER_CONFIG", self.folder.path().join("config"));
+        let run = command.arg("copy").args(line).output().unwrap();
+        assert!(run.status.success(), "{program} {line:?}\n{}", said(&run));
+    }
+}
+
+impl Drop for GrpcProvider {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_grpc_key_provider_serves_both() {
+    let provider = GrpcProvider::start();
+    // The reference asks every provider that it knows as soon as it has any key.
+    let any = key("rsa-b.pem");
+    for name in ["provider:port:mine", "provider:socket"] {
+        for (writer, reader) in [(OURS, THEIRS), (THEIRS, OURS), (OURS, OURS)] {
+            let scratch = tempfile::tempdir().unwrap();
+            let at = |name: &str| oci(&scratch.path().join(name), "x");
+            provider.copy(writer, &["--encryption-key", name, &plain(), &at("enc")]);
+            let encrypted = layers(&at("enc"));
+            assert!(encrypted.iter().all(|(_, media_type)| media_type.ends_with("+encrypted")));
+            let key = if reader == OURS { name } else { &any };
+            provider.copy(reader, &["--decryption-key", key, &at("enc"), &at("dec")]);
+            assert_eq!(layers(&at("dec")), layers(&plain()), "{writer} to {reader} by {name}");
+        }
+    }
+}
+
+#[test]
+fn a_grpc_key_provider_learns_its_own_parameters_only() {
+    let provider = GrpcProvider::start();
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| oci(&scratch.path().join(name), "x");
+    let secret = format!("{}:pass=hunter2", key("rsa-a.pkcs8-enc.pem"));
+    provider.copy(OURS, &["--encryption-key", "provider:port:mine", &plain(), &at("enc")]);
+    let keys = ["--decryption-key", "provider:port", "--decryption-key", &secret];
+    provider.copy(OURS, &[&keys[..], &[&at("enc"), &at("dec")]].concat());
+    let asked = std::fs::read_to_string(provider.folder.path().join("asked")).unwrap();
+    assert!(asked.contains(r#""port": ["bWluZQ=="]"#), "{asked}");
+    assert!(!asked.contains("privkeys"), "nobody else's keys");
 }

@@ -56,7 +56,7 @@ pub use pgp::{
     PgpCertificates, PgpKeys, PgpRecipient, PgpRecipients, PgpSecretKey, pgp_recipients,
 };
 pub use pkcs7::{Pkcs7Keys, Pkcs7Recipients};
-pub use provider::{Provider, ProviderAddress, ProviderCall, ProviderConfig};
+pub use provider::{Provider, ProviderAddress, ProviderCall, ProviderConfig, ProviderOperation};
 pub use scheme::Scheme;
 pub use secret::Secret;
 pub use wrapper::{Budget, KeyUnwrapper, KeyWrapper, Keys, Recipient, Recipients, Unwrapped};

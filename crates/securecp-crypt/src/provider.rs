@@ -35,8 +35,10 @@ pub enum ProviderAddress {
         /// Its arguments.
         arguments: Vec<String>,
     },
-    /// A gRPC service, `HOST:PORT`.
+    /// A gRPC service at this address, as gRPC writes addresses.
     Grpc(String),
+    /// A gRPC service behind TLS (`grpc-tls`).
+    GrpcTls(String),
 }
 
 /// The providers that the user's configuration knows.
@@ -92,7 +94,20 @@ fn address(value: &Value) -> Option<ProviderAddress> {
         };
         return Some(ProviderAddress::Command { path, arguments });
     }
-    value.get("grpc")?.as_str().map(|address| ProviderAddress::Grpc(address.to_owned()))
+    let address = value.get("grpc")?.as_str()?.to_owned();
+    Some(match value.get("grpc-tls") {
+        None | Some(Value::Null) => ProviderAddress::Grpc(address),
+        Some(_) => ProviderAddress::GrpcTls(address),
+    })
+}
+
+/// What a provider is asked to do with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderOperation {
+    /// Wrap it.
+    Wrap,
+    /// Unwrap it.
+    Unwrap,
 }
 
 /// Sends one request to a provider and returns its response.
@@ -101,7 +116,7 @@ pub trait ProviderCall: Send + Sync {
     ///
     /// # Errors
     /// The provider could not be reached, failed or took too long; the text is for people and holds no secret.
-    fn call(&self, request: &Secret) -> Result<Secret, String>;
+    fn call(&self, operation: ProviderOperation, request: &Secret) -> Result<Secret, String>;
 }
 
 /// A key provider as a place to wrap and unwrap keys.
@@ -195,7 +210,8 @@ impl KeyWrapper for Provider {
 
     fn wrap(&self, options: &Secret) -> Result<Vec<u8>, CryptError> {
         let fail = |problem: String| CryptError::Wrap { scheme: self.scheme(), problem };
-        let response = self.call.call(&self.wrap_request(options)).map_err(fail)?;
+        let response = self.call.call(ProviderOperation::Wrap, &self.wrap_request(options));
+        let response = response.map_err(fail)?;
         let read: Option<WrapResponse> = serde_json::from_slice(&response).ok();
         let item = read.and_then(|read| base64::decode(&read.keywrapresults.annotation).ok());
         let item = item.ok_or_else(|| fail("the response holds no wrapped key".to_owned()))?;
@@ -213,7 +229,8 @@ impl KeyUnwrapper for Provider {
 
     fn unwrap(&self, item: &[u8], budget: &Budget) -> Result<Unwrapped, CryptError> {
         budget.spend()?;
-        let Ok(response) = self.call.call(&self.unwrap_request(item)) else {
+        let Ok(response) = self.call.call(ProviderOperation::Unwrap, &self.unwrap_request(item))
+        else {
             return Ok(Unwrapped::NotMine);
         };
         let read: Option<UnwrapResponse> = serde_json::from_slice(&response).ok();
@@ -243,8 +260,9 @@ mod tests {
     }
 
     impl ProviderCall for Fixed {
-        fn call(&self, request: &Secret) -> Result<Secret, String> {
+        fn call(&self, operation: ProviderOperation, request: &Secret) -> Result<Secret, String> {
             let text = String::from_utf8(request.to_vec()).unwrap();
+            assert_eq!(text.contains("\"keywrap\""), operation == ProviderOperation::Wrap);
             self.asked.lock().unwrap().push(text);
             let answer = self.answer.map(|text| Secret::new(text.as_bytes().to_vec()));
             answer.map_err(str::to_owned)
@@ -318,6 +336,9 @@ mod tests {
         assert_eq!(config.address("b"), Some(&ProviderAddress::Grpc("h:2".to_owned())));
         assert_eq!(config.address("c"), Some(&command("/c", &[])));
         assert_eq!(config.address("d"), None);
+        let tls = br#"{"key-providers":{"a":{"grpc":"h:1","grpc-tls":{}}}}"#;
+        let tls = ProviderConfig::parse(tls).unwrap();
+        assert_eq!(tls.address("a"), Some(&ProviderAddress::GrpcTls("h:1".to_owned())));
         assert!(ProviderConfig::parse(b"{}").unwrap().address("a").is_none());
         for bad in [
             "",

@@ -17,6 +17,7 @@
 
 mod gpg;
 mod layer_keys;
+mod process;
 
 pub use gpg::{GpgError, GpgHome, GpgSigner, KeyMatch, Watch};
 pub use layer_keys::{

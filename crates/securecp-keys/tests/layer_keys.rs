@@ -227,7 +227,7 @@ esac
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
     let config = folder.join("config.json");
     let text = format!(
-        r#"{{"key-providers":{{"turn":{{"cmd":{{"path":"{}"}}}},"far":{{"grpc":"localhost:1"}},"bare":{{"cmd":{{"path":"provider"}}}}}}}}"#,
+        r#"{{"key-providers":{{"turn":{{"cmd":{{"path":"{}"}}}},"far":{{"grpc":"192.0.2.1:1"}},"odd":{{"grpc":"nowhere"}},"tls":{{"grpc":"localhost:1","grpc-tls":{{}}}},"bare":{{"cmd":{{"path":"provider"}}}}}}}}"#,
         program.display()
     );
     fs::write(&config, text).unwrap();
@@ -263,7 +263,9 @@ fn providers_that_fail_or_cannot_be_used_are_errors() {
     let (providers, _) = provider(folder.path());
     let from = RecipientSources { gpg: None, providers: providers.clone() };
     for (name, expected) in [
-        ("far", "gRPC services are not supported yet"),
+        ("far", "a service without TLS must be on this machine"),
+        ("odd", "expected HOST:PORT"),
+        ("tls", "gRPC over TLS is not supported"),
         ("bare", "absolute path"),
         ("none", "not in the configuration"),
     ] {

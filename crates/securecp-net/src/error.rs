@@ -79,6 +79,14 @@ pub enum NetError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// A service refused, or answered what it must not.
+    #[error("{host}: {problem}")]
+    Service {
+        /// The other side.
+        host: String,
+        /// What it said, or what is wrong with it.
+        problem: String,
+    },
     /// A request that cannot be sent at all.
     #[error("request cannot be made: {problem}")]
     Request {

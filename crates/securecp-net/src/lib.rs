@@ -6,6 +6,7 @@
 //!
 //! Start at [`Net`], which gives an [`HttpClient`] for each set of [`TlsOptions`]. Answers are [`Response`]s, whose
 //! bodies are [`Chunks`](securecp_layer::Chunks); bodies of unknown origin or size go out through an [`Upload`].
+//! [`GrpcService`] calls a gRPC service of this machine.
 //!
 //! What it refuses: calls from inside an async task, certificates that do not verify, redirects that leave https or
 //! that lead from a public host into a private network, and unbounded answers.
@@ -23,6 +24,7 @@ mod address;
 mod client;
 mod error;
 mod gate;
+mod grpc;
 mod outcome;
 mod pinned;
 mod redirect;
@@ -36,6 +38,7 @@ pub use address::{is_private, same_origin};
 pub use client::{HttpClient, Net, TimeLimits};
 pub use error::NetError;
 pub use gate::Gate;
+pub use grpc::{GrpcAddress, GrpcService};
 pub use redirect::resolve_location;
 pub use request::{Lane, Request};
 pub use response::{Body, Response};

@@ -9,6 +9,6 @@ impl GpgHome {
     /// It has no key for the message, or the message is damaged.
     pub(crate) fn decrypt(&self, message: &[u8]) -> Result<Zeroizing<Vec<u8>>, GpgError> {
         let answer = self.run(&["--quiet", "--decrypt"], Zeroizing::new(message.to_vec()))?;
-        succeeded(answer, "decrypt a layer key").map(|answer| Zeroizing::new(answer.out))
+        succeeded(answer, "decrypt a layer key").map(|answer| answer.out)
     }
 }

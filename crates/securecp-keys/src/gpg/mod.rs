@@ -4,7 +4,6 @@
 mod decrypt;
 mod error;
 mod listing;
-mod process;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,12 +16,15 @@ use securecp_oci::{Escaped, Signature};
 use securecp_trust::{Payload, PayloadKind, SignError, confirm_simple};
 use zeroize::Zeroizing;
 
-use process::Answer;
+use crate::process::{self, Answer, RunError};
 
 pub use error::{GpgError, KeyMatch};
 
 /// How long one run may take, unless said otherwise. People may have to find their card and type a PIN.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Most that one answer may have, in bytes: 4 MiB.
+const OUTPUT_LIMIT: usize = 4 << 20;
 
 /// Fails when nobody waits any longer; asked every few milliseconds while the program runs.
 pub type Watch =
@@ -139,10 +141,18 @@ impl GpgHome {
         if let Some(home) = &self.home {
             command.env("GNUPGHOME", home);
         }
-        let start = Instant::now();
-        process::run(command, input, &|| {
-            process::until(start, self.patience)?;
+        let (start, limit) = (Instant::now(), self.patience);
+        let answer = process::run(command, input, OUTPUT_LIMIT, &|| {
+            if start.elapsed() >= limit {
+                return Err(GpgError::TooLong { limit });
+            }
             self.watch.as_ref().map_or(Ok(()), |watch| watch()).map_err(GpgError::Stopped)
+        });
+        answer.map_err(|error| match error {
+            RunError::Io(source) => GpgError::Run(source),
+            RunError::TooMuch => GpgError::TooMuch { limit: OUTPUT_LIMIT },
+            RunError::HeldOpen => GpgError::TooLong { limit },
+            RunError::Interrupted(error) => error,
         })
     }
 }
@@ -194,7 +204,7 @@ impl GpgSigner {
         if !answer.status.success() && says(&answer, "Bad passphrase") {
             return Err(GpgError::WrongPassphrase { key: self.fingerprint.clone() });
         }
-        Ok(succeeded(answer, "sign")?.out)
+        Ok(succeeded(answer, "sign")?.out.to_vec())
     }
 }
 

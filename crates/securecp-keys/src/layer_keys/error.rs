@@ -59,6 +59,9 @@ pub enum LayerKeyError {
     /// Another program failed.
     #[error(transparent)]
     Program(#[from] super::ProgramError),
+    /// A service cannot be reached as its address says.
+    #[error(transparent)]
+    Net(#[from] securecp_net::NetError),
     /// What GnuPG has exported cannot be read.
     #[error("GnuPG exported a public key that cannot be read")]
     UnreadableKey,

@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod gpg;
 mod program;
+mod protobuf;
 mod provider;
 mod recipients;
 

@@ -1,21 +1,14 @@
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use securecp_crypt::Secret;
 use securecp_oci::Escaped;
+use zeroize::Zeroizing;
 
-/// Most bytes of error text that are kept.
-const ERROR_TEXT_LIMIT: usize = 16 << 10;
-/// How long output may still come after the program itself has ended.
-const GRACE: Duration = Duration::from_secs(2);
-/// Between two looks whether the program has ended.
-const POLL: Duration = Duration::from_millis(5);
+use crate::process::{self, RunError};
 
 /// Another program: run by its absolute path, without a shell, with bounds on time and output.
 #[derive(Debug, Clone)]
@@ -101,20 +94,22 @@ impl Program {
     /// # Errors
     /// It cannot be started, is too slow, writes too much or fails.
     pub(super) fn run(&self, input: &Secret) -> Result<Secret, ProgramError> {
-        let mut running = Running::start(self, input)?;
-        let status = running.wait(self)?;
-        let output = running.output(self)?;
-        if status.success() {
-            return Ok(output);
+        let start = Instant::now();
+        let late = || if start.elapsed() < self.time { Ok(()) } else { Err(()) };
+        let answer =
+            process::run(self.command(), Zeroizing::new(input.to_vec()), self.output, &late);
+        let mut answer = answer.map_err(|error| self.failed(error))?;
+        if answer.status.success() {
+            return Ok(Secret::new(std::mem::take(&mut answer.out)));
         }
-        let text = running.error_text();
-        Err(ProgramError::Failed { program: self.path.clone(), status, text })
+        let text = String::from_utf8_lossy(&answer.err);
+        let text = Escaped::new(text.trim()).limit(500).to_string();
+        Err(ProgramError::Failed { program: self.path.clone(), status: answer.status, text })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(&self.arguments).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(&self.arguments);
         if let Some(names) = &self.environment {
             command.env_clear();
             let kept = names.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -123,120 +118,16 @@ impl Program {
         command
     }
 
-    fn start_error(&self, source: io::Error) -> ProgramError {
-        ProgramError::Start { program: self.path.clone(), source }
-    }
-}
-
-/// A program at work; stopped with all that it started when dropped.
-struct Running {
-    child: Child,
-    output: Receiver<io::Result<Captured>>,
-    errors: Receiver<io::Result<Captured>>,
-    captured: Option<Captured>,
-    ended: bool,
-}
-
-/// What was read, and whether there was more.
-struct Captured {
-    bytes: Secret,
-    more: bool,
-}
-
-impl Running {
-    fn start(program: &Program, input: &Secret) -> Result<Self, ProgramError> {
-        let mut child = program.command().spawn().map_err(|error| program.start_error(error))?;
-        let missing = || program.start_error(io::ErrorKind::BrokenPipe.into());
-        let mut stdin = child.stdin.take().ok_or_else(missing)?;
-        let stdout = child.stdout.take().ok_or_else(missing)?;
-        let stderr = child.stderr.take().ok_or_else(missing)?;
-        let input = input.clone();
-        // A program that does not read its input closes the pipe: its answer decides, not this.
-        thread::spawn(move || stdin.write_all(&input));
-        let (output, errors) = (capture(stdout, program.output), capture(stderr, ERROR_TEXT_LIMIT));
-        Ok(Self { child, output, errors, captured: None, ended: false })
-    }
-
-    fn wait(&mut self, program: &Program) -> Result<ExitStatus, ProgramError> {
-        let end = Instant::now() + program.time;
-        loop {
-            if let Some(status) = self.child.try_wait().map_err(|e| program.start_error(e))? {
-                self.ended = true;
-                return Ok(status);
-            }
-            if Instant::now() >= end {
-                let time = program.time;
-                return Err(ProgramError::Slow { program: program.path.clone(), time });
-            }
-            if self.captured.is_none() {
-                self.captured = self.poll(program)?;
-            } else {
-                thread::sleep(POLL);
+    fn failed(&self, error: RunError<()>) -> ProgramError {
+        let program = self.path.clone();
+        match error {
+            RunError::Io(source) => ProgramError::Start { program, source },
+            RunError::TooMuch => ProgramError::TooMuchOutput { program, limit: self.output },
+            RunError::HeldOpen | RunError::Interrupted(()) => {
+                ProgramError::Slow { program, time: self.time }
             }
         }
     }
-
-    /// Takes the output if it is complete; too much of it ends the program at once.
-    fn poll(&mut self, program: &Program) -> Result<Option<Captured>, ProgramError> {
-        match self.output.recv_timeout(POLL) {
-            Ok(captured) => checked(captured, program).map(Some),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(program.start_error(io::ErrorKind::BrokenPipe.into()))
-            }
-        }
-    }
-
-    fn output(&mut self, program: &Program) -> Result<Secret, ProgramError> {
-        if let Some(captured) = self.captured.take() {
-            return Ok(captured.bytes);
-        }
-        let slow = |_| ProgramError::Slow { program: program.path.clone(), time: program.time };
-        let captured = self.output.recv_timeout(GRACE).map_err(slow)?;
-        checked(captured, program).map(|captured| captured.bytes)
-    }
-
-    fn error_text(&self) -> String {
-        let Ok(Ok(captured)) = self.errors.recv_timeout(GRACE) else { return String::new() };
-        let text = String::from_utf8_lossy(&captured.bytes);
-        Escaped::new(text.trim()).limit(500).to_string()
-    }
-}
-
-fn checked(captured: io::Result<Captured>, program: &Program) -> Result<Captured, ProgramError> {
-    let captured = captured.map_err(|error| program.start_error(error))?;
-    if captured.more {
-        let limit = program.output;
-        return Err(ProgramError::TooMuchOutput { program: program.path.clone(), limit });
-    }
-    Ok(captured)
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !self.ended {
-            let group = rustix::process::Pid::from_child(&self.child);
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Reads up to `limit` bytes in a thread of its own; of error text, the rest is read and forgotten.
-fn capture(mut from: impl Read + Send + 'static, limit: usize) -> Receiver<io::Result<Captured>> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::with_capacity(limit.min(64 << 10));
-        let read = from.by_ref().take(limit as u64).read_to_end(&mut bytes);
-        let captured = read.and_then(|_| {
-            let more = from.read(&mut [0])? > 0;
-            Ok(Captured { bytes: Secret::new(bytes), more })
-        });
-        // Nobody listens any more if the program was given up.
-        let _ = sender.send(captured);
-        io::copy(&mut from, &mut io::sink())
-    });
-    receiver
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use securecp_crypt::{
-    Provider, ProviderAddress, ProviderCall, ProviderConfig, ProviderSpec, Secret,
+    Provider, ProviderAddress, ProviderCall, ProviderConfig, ProviderOperation, ProviderSpec,
+    Secret,
 };
+use securecp_net::GrpcService;
 use securecp_oci::Escaped;
 
 use super::program::Program;
+use super::protobuf;
 use crate::LayerKeyError;
 
 /// How long a provider may take for one key; it may have to ask a service far away.
@@ -49,7 +52,7 @@ impl KeyProviders {
     /// The provider that `specs` name, with all parameters that the user gave for it.
     ///
     /// # Errors
-    /// It is not configured, its program is not named by an absolute path, or it is a gRPC service.
+    /// It is not configured, its program is not named by an absolute path, or its gRPC address cannot be used.
     pub fn provider(&self, name: &str, specs: &[ProviderSpec]) -> Result<Provider, LayerKeyError> {
         let fail = |problem| {
             let name = Escaped::new(name).limit(80).to_string();
@@ -61,7 +64,13 @@ impl KeyProviders {
                 let call = Arc::new(Command(program.only_environment(&ENVIRONMENT)));
                 Ok(Provider::new(name, specs, call))
             }
-            Some(_) => Err(fail("gRPC services are not supported yet, configure a command")),
+            Some(ProviderAddress::Grpc(address)) => {
+                let service = GrpcService::new(address.parse()?, TIME, RESPONSE_LIMIT);
+                Ok(Provider::new(name, specs, Arc::new(Service(service))))
+            }
+            Some(_) => Err(fail(
+                "gRPC over TLS is not supported, configure a command or a service on this machine",
+            )),
             None => Err(fail("not in the configuration that OCICRYPT_KEYPROVIDER_CONFIG names")),
         }
     }
@@ -71,10 +80,30 @@ impl KeyProviders {
 struct Command(Program);
 
 impl ProviderCall for Command {
-    fn call(&self, request: &Secret) -> Result<Secret, String> {
-        self.0.run(request).map_err(|error| {
-            tracing::warn!(%error, "key provider");
-            error.to_string()
-        })
+    fn call(&self, _: ProviderOperation, request: &Secret) -> Result<Secret, String> {
+        self.0.run(request).map_err(|error| told(&error))
     }
+}
+
+/// A provider that is a gRPC service (`keyprovider.proto` of ocicrypt): each message holds one document in field 1.
+struct Service(GrpcService);
+
+impl ProviderCall for Service {
+    fn call(&self, operation: ProviderOperation, request: &Secret) -> Result<Secret, String> {
+        let method = match operation {
+            ProviderOperation::Wrap => "/keyprovider.KeyProviderService/WrapKey",
+            ProviderOperation::Unwrap => "/keyprovider.KeyProviderService/UnWrapKey",
+        };
+        let answer = self.0.call(method, &protobuf::message(request)).map_err(|e| told(&e))?;
+        let found = protobuf::field(&answer);
+        found.ok_or_else(|| "the response is not the message of keyprovider.proto".to_owned())
+    }
+}
+
+/// The error with its causes; those of an unwrapping are seen nowhere else.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    tracing::warn!(error = text, "key provider");
+    text
 }

@@ -1,0 +1,289 @@
+//! Other programs: run without a shell, with bounds on time and output, ended with all that they started.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use zeroize::Zeroizing;
+
+/// Most bytes of error text that are kept.
+const ERROR_TEXT_LIMIT: usize = 64 << 10;
+/// How long output may still come after the program itself has ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a running program is looked at.
+const PULSE: Duration = Duration::from_millis(5);
+
+/// What a program that has ended said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: Zeroizing<Vec<u8>>,
+    /// The beginning of what it wrote to its standard error.
+    pub(crate) err: Vec<u8>,
+}
+
+/// Why a program gave no answer.
+#[derive(Debug)]
+pub(crate) enum RunError<E> {
+    /// It could not be started or talked to.
+    Io(io::Error),
+    /// It wrote more than it may and was ended.
+    TooMuch,
+    /// It has ended, but something that it left behind holds its output open.
+    HeldOpen,
+    /// It was not to be waited for any longer and was ended.
+    Interrupted(E),
+}
+
+/// A program of this name in the absolute folders of `PATH`; others depend on where one happens to be.
+pub(crate) fn find(name: &str, path: Option<OsString>) -> Option<PathBuf> {
+    let path = path?;
+    let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(name)).find(|program| is_program(program))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs a program to its end: `input` goes to its standard input, at most `limit` bytes are taken of its output, and it
+/// is killed when `interrupt`, asked every few milliseconds, fails.
+pub(crate) fn run<E>(
+    mut command: Command,
+    input: Zeroizing<Vec<u8>>,
+    limit: usize,
+    interrupt: &dyn Fn() -> Result<(), E>,
+) -> Result<Answer, RunError<E>> {
+    interrupt().map_err(RunError::Interrupted)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut running = Running { child: command.spawn().map_err(RunError::Io)?, ended: false };
+    if let Some(mut pipe) = running.child.stdin.take() {
+        // A program need not read what it is given; that it did not shows in what it answers.
+        thread::spawn(move || pipe.write_all(&input));
+    }
+    let mut out = Capture::start(running.child.stdout.take(), limit);
+    let mut err = Capture::start(running.child.stderr.take(), ERROR_TEXT_LIMIT);
+    let status = running.wait(&mut out, interrupt)?;
+    let end = Instant::now() + GRACE;
+    let out = out.rest(end, interrupt)?.within()?;
+    let err = match err.rest(end, interrupt) {
+        // What it said is only for people.
+        Err(RunError::HeldOpen) => Vec::new(),
+        found => found?.bytes.to_vec(),
+    };
+    Ok(Answer { status, out, err })
+}
+
+/// A program at work; ended with all that it started when dropped.
+struct Running {
+    child: Child,
+    ended: bool,
+}
+
+impl Running {
+    /// Too much output ends the program at once.
+    fn wait<E>(
+        &mut self,
+        out: &mut Capture,
+        interrupt: &dyn Fn() -> Result<(), E>,
+    ) -> Result<ExitStatus, RunError<E>> {
+        loop {
+            if let Some(status) = self.child.try_wait().map_err(RunError::Io)? {
+                self.ended = true;
+                return Ok(status);
+            }
+            if out.look()? {
+                return Err(RunError::TooMuch);
+            }
+            interrupt().map_err(RunError::Interrupted)?;
+            thread::sleep(PULSE);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            let group = Pid::from_child(&self.child);
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What was read, and whether there was more.
+struct Captured {
+    bytes: Zeroizing<Vec<u8>>,
+    more: bool,
+}
+
+impl Captured {
+    fn within<E>(self) -> Result<Zeroizing<Vec<u8>>, RunError<E>> {
+        if self.more { Err(RunError::TooMuch) } else { Ok(self.bytes) }
+    }
+}
+
+/// One output, read in a thread of its own.
+struct Capture {
+    from: Receiver<io::Result<Captured>>,
+    found: Option<Captured>,
+}
+
+impl Capture {
+    fn start(pipe: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+        let (sender, from) = channel();
+        thread::spawn(move || {
+            let Some(mut pipe) = pipe else { return };
+            // Nobody listens any more if the program was given up.
+            let _ = sender.send(capture(&mut pipe, limit));
+            let _ = io::copy(&mut pipe, &mut io::sink());
+        });
+        Self { from, found: None }
+    }
+
+    /// Whether there is more than is taken.
+    fn look<E>(&mut self) -> Result<bool, RunError<E>> {
+        if self.found.is_none() {
+            match self.from.try_recv() {
+                Ok(found) => self.found = Some(found.map_err(RunError::Io)?),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(broken()),
+            }
+        }
+        Ok(self.found.as_ref().is_some_and(|found| found.more))
+    }
+
+    /// Waits for the end of the output, but not for long.
+    fn rest<E>(
+        &mut self,
+        end: Instant,
+        interrupt: &dyn Fn() -> Result<(), E>,
+    ) -> Result<Captured, RunError<E>> {
+        loop {
+            if let Some(found) = self.found.take() {
+                return Ok(found);
+            }
+            match self.from.recv_timeout(PULSE) {
+                Ok(found) => self.found = Some(found.map_err(RunError::Io)?),
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= end => {
+                    return Err(RunError::HeldOpen);
+                }
+                Err(RecvTimeoutError::Timeout) => interrupt().map_err(RunError::Interrupted)?,
+                Err(RecvTimeoutError::Disconnected) => return Err(broken()),
+            }
+        }
+    }
+}
+
+fn broken<E>() -> RunError<E> {
+    RunError::Io(io::ErrorKind::BrokenPipe.into())
+}
+
+fn capture(pipe: &mut impl Read, limit: usize) -> io::Result<Captured> {
+    // Taken at once: a vector that grows leaves copies of secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    pipe.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    let more = bytes.len() > limit;
+    bytes.truncate(limit);
+    Ok(Captured { bytes, more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    /// Runs a script for at most `time`.
+    fn within(
+        time: Duration,
+        script: &str,
+        input: &[u8],
+        limit: usize,
+    ) -> Result<Answer, RunError<&'static str>> {
+        let start = Instant::now();
+        let input = Zeroizing::new(input.to_vec());
+        run(shell(script), input, limit, &|| {
+            if start.elapsed() < time { Ok(()) } else { Err("late") }
+        })
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn gives_both_outputs_and_takes_input() {
+        let script = "read x; echo \"$x out\"; echo err >&2; exit 3";
+        let answer = within(LONG, script, b"in\n", 100).unwrap();
+        assert_eq!((&**answer.out, &*answer.err), (&b"in out\n"[..], &b"err\n"[..]));
+        assert_eq!(answer.status.code(), Some(3));
+        let deaf = within(LONG, "exec 0<&-; echo done", &vec![0; 1 << 20], 100).unwrap();
+        assert_eq!(&**deaf.out, b"done\n");
+        let chatty = "yes noise | head -c 1000000 >&2; echo ok";
+        let chatty = within(LONG, chatty, b"", 100).unwrap();
+        assert_eq!((&**chatty.out, chatty.err.len()), (&b"ok\n"[..], ERROR_TEXT_LIMIT));
+    }
+
+    #[test]
+    fn ends_what_takes_too_long_with_all_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let script = format!("(sleep 1; touch '{}') & sleep 60", mark.display());
+        let start = Instant::now();
+        let late = within(Duration::from_millis(200), &script, b"", 100);
+        assert!(matches!(late, Err(RunError::Interrupted("late"))), "{late:?}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(1500));
+        assert!(!mark.exists());
+        let never = within(Duration::ZERO, "touch /nowhere", b"", 100);
+        assert!(matches!(never, Err(RunError::Interrupted(_))));
+    }
+
+    #[test]
+    fn does_not_wait_for_what_the_program_left_behind() {
+        let start = Instant::now();
+        let held = within(LONG, "sleep 50 & exit 0", b"", 100);
+        assert!(matches!(held, Err(RunError::HeldOpen)), "{held:?}");
+        let late = within(Duration::from_millis(300), "sleep 50 & exit 0", b"", 100);
+        assert!(matches!(late, Err(RunError::Interrupted(_) | RunError::HeldOpen)), "{late:?}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn ends_what_writes_too_much() {
+        let start = Instant::now();
+        for script in ["yes", "head -c 1001 /dev/zero"] {
+            let answer = within(LONG, script, b"", 1000);
+            assert!(matches!(answer, Err(RunError::TooMuch)), "{script}: {answer:?}");
+        }
+        assert_eq!(within(LONG, "head -c 1000 /dev/zero", b"", 1000).unwrap().out.len(), 1000);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn says_what_could_not_be_started() {
+        let missing = Command::new("/nowhere/program");
+        let answer = run::<()>(missing, Zeroizing::default(), 1, &|| Ok(()));
+        assert!(matches!(answer, Err(RunError::Io(_))));
+    }
+
+    #[test]
+    fn looks_in_absolute_folders_only() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(find("sh", Some(".:bin:".into())), None);
+        assert_eq!(find("sh", None), None);
+        let path = format!(".:{}:/bin", folder.path().display());
+        std::fs::write(folder.path().join("sh"), "not a program").unwrap();
+        assert_eq!(find("sh", Some(path.into())), Some(PathBuf::from("/bin/sh")));
+    }
+}
