@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 type Arrows = BTreeMap<String, BTreeSet<String>>;
@@ -61,6 +61,39 @@ fn every_arrow_is_in_the_table() {
     let allowed = allowed(&text);
     assert!(allowed.len() >= 12, "the table was not found");
     assert_eq!(violations(&allowed, &actual()), Vec::<String>::new());
+}
+
+/// The names of tests in the last column of docs/lessons.md.
+fn named_tests(text: &str) -> BTreeSet<String> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| adv"));
+    let cells = rows.filter_map(|row| row.trim_end_matches(['|', ' ']).rsplit('|').next());
+    let words = cells.flat_map(str::split_whitespace);
+    words.map(|word| word.trim_matches('`').to_owned()).collect()
+}
+
+/// The names of all functions below a folder.
+fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split('(').next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_lesson_has_its_tests() {
+    let text = std::fs::read_to_string(root().join("docs/lessons.md")).unwrap();
+    let named = named_tests(&text);
+    assert!(named.len() > 20 && named.iter().any(|name| name.starts_with("cve_")), "{named:?}");
+    let mut found = BTreeSet::new();
+    functions(&root().join("crates"), &mut found);
+    functions(&root().join("tests"), &mut found);
+    assert_eq!(named.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]

@@ -89,8 +89,9 @@ fn altered_data_is_refused() {
     }
 }
 
+/// CVE-2017-14992: layers that expand without end.
 #[test]
-fn bombs_are_stopped_early() {
+fn cve_2017_14992_bombs_are_stopped_early() {
     let guard = Guard { free_bytes: 1 << 20, ratio: 100, total_bytes: 1 << 40 };
     let zeros = vec![0; 20 << 20];
     for (codec, bytes) in packed(&zeros) {

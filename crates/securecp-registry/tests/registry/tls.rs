@@ -5,9 +5,11 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use securecp_layer::{CHUNK, Scope};
 use securecp_registry::{Access, Environment, Problem, RegistryError};
+use securecp_testkit::proxy::{Fault, Proxy, Reply, Rule};
+use securecp_testkit::tls::{Authority, TlsFront, TlsSettings};
 use tempfile::TempDir;
 
-use crate::peers::{Peer, blob, client, plain, pull, push};
+use crate::peers::{Peer, blob, client, password, plain, pull, push};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -141,4 +143,34 @@ fn http_is_spoken_only_without_verification() {
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     assert!(text.contains("server gave HTTP response to HTTPS client"), "{text}");
     works(&peer, plain()).unwrap();
+}
+
+/// CVE-2019-10214: the token server was met without verification, or over http, and got the password.
+#[test]
+fn cve_2019_10214_the_token_server_is_held_to_the_registrys_tls() {
+    let (ours, theirs) = (Authority::new("ours").unwrap(), Authority::new("theirs").unwrap());
+    let upstream = Peer::embedded();
+    let tokens = Proxy::start(upstream.address).unwrap();
+    let forged = TlsSettings::new(theirs.server(&["127.0.0.1"]).unwrap());
+    let forged = TlsFront::start(tokens.address(), &forged).unwrap();
+    let root = TempDir::new().unwrap();
+    std::fs::write(root.path().join("ca.crt"), ours.certificate()).unwrap();
+    for realm in [
+        format!("http://{}/token", tokens.address()),
+        format!("https://{}/token", forged.address()),
+    ] {
+        let registry = Proxy::start(upstream.address).unwrap();
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+        let challenge = Reply::new(401).header("www-authenticate", challenge);
+        registry.add(Rule::new("*", ".*").unwrap().with(Fault::Answer(challenge)));
+        let front = TlsSettings::new(ours.server(&["127.0.0.1"]).unwrap());
+        let front = TlsFront::start(registry.address(), &front).unwrap();
+        let cert_dir = Some(root.path().to_owned());
+        let login = password("user", "geheim");
+        let access = Access { cert_dir, login, ..verifying(Path::new("/none")) };
+        let error = client(front.address(), "a", access).tags(&Scope::new()).unwrap_err();
+        assert!(registry.requests("GET", "/tags/list") > 0, "{error}");
+        assert!(tokens.log().is_empty(), "{realm}: {error}");
+        assert!(!error.to_string().contains("geheim"));
+    }
 }

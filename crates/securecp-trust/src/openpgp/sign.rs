@@ -264,3 +264,20 @@ fn message(
     literal.finalize()?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    const KEY: &[u8] = include_bytes!("../../../../testdata/crypt/keys/pgp-alice.sec.asc");
+
+    /// RUSTSEC-2023-0071: how long the backend's RSA takes tells of the key.
+    #[test]
+    fn rustsec_2023_0071_private_rsa_keys_are_openssl_s() {
+        let then = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let signer = SimpleSigner::from_key(KEY, None, then).unwrap();
+        assert!(matches!(signer.secret, Secret::Rsa(_)));
+    }
+}
