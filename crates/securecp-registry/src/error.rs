@@ -53,6 +53,10 @@ pub enum Operation {
     ListReferrers(String),
     /// Recording a manifest that refers to a digest.
     WriteReferrer(String),
+    /// Reading the signatures that the registry keeps of a digest.
+    ReadSignatures(String),
+    /// Adding one to them.
+    WriteSignature(String),
     /// Reading configuration files.
     Configure,
 }
@@ -73,6 +77,8 @@ impl Display for Operation {
             Self::ListTags => f.write_str("listing tags"),
             Self::ListReferrers(digest) => write!(f, "listing referrers of {digest}"),
             Self::WriteReferrer(digest) => write!(f, "recording a referrer of {digest}"),
+            Self::ReadSignatures(digest) => write!(f, "reading signatures of {digest}"),
+            Self::WriteSignature(digest) => write!(f, "writing a signature of {digest}"),
             Self::Configure => f.write_str("configuring access"),
         }
     }

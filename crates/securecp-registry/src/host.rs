@@ -7,6 +7,7 @@ use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
+use crate::signatures;
 use crate::waiting::Waiting;
 use crate::warning::Warnings;
 use crate::{Access, Operation, Problem, RegistryError, RetryPolicy, Uploads};
@@ -19,12 +20,28 @@ pub(crate) struct Host {
     auth: Auth,
     agent: String,
     retry: RetryPolicy,
-    base: Flights<(), Url>,
+    front: Flights<(), Front>,
+    keeps_signatures: Flights<(), bool>,
     profile: Profile,
     turns: Flights<String, ()>,
     waiting: Waiting,
     warnings: Warnings,
     uploads: Uploads,
+}
+
+/// Where the API is, and what was heard at its front door on the way.
+#[derive(Clone)]
+struct Front {
+    base: Url,
+    /// Whether the registry keeps signatures, if an answer has settled that.
+    keeps_signatures: Option<bool>,
+}
+
+impl Front {
+    fn seen(base: Url, answer: &Response) -> Self {
+        let settled = matches!(answer.status().as_u16(), 200 | 401 | 403 | 404);
+        Self { base, keeps_signatures: settled.then(|| signatures::says_so(answer)) }
+    }
 }
 
 /// One request with its purpose.
@@ -50,7 +67,8 @@ impl Host {
             auth,
             agent: access.user_agent.clone(),
             retry: access.retry,
-            base: Flights::default(),
+            front: Flights::default(),
+            keeps_signatures: Flights::default(),
             profile: Profile::of(name),
             turns: Flights::default(),
             waiting: Waiting::default(),
@@ -187,24 +205,47 @@ impl Host {
     /// Where the registry's API is. A secure one is spoken to by https without asking; one that need not be verified
     /// may also speak http, which is found out once.
     pub(crate) fn base(&self, scope: &Scope) -> Result<Url, RegistryError> {
-        self.base.take(
+        Ok(self.front(scope)?.base)
+    }
+
+    fn front(&self, scope: &Scope) -> Result<Front, RegistryError> {
+        self.front.take(
             &(),
             scope,
             |_| true,
             || {
                 let https = self.base_with("https")?;
                 if !self.insecure {
-                    return Ok(https);
+                    return Ok(Front { base: https, keeps_signatures: None });
                 }
-                let Err(first) = self.ping(&https, scope) else { return Ok(https) };
+                let first = match self.ping(&https, scope) {
+                    Ok(answer) => return Ok(Front::seen(https, &answer)),
+                    Err(error) => error,
+                };
                 let http = self.base_with("http")?;
                 match self.ping(&http, scope) {
-                    Ok(_) => Ok(http),
+                    Ok(answer) => Ok(Front::seen(http, &answer)),
                     Err(NetError::Stopped(stopped)) => Err(self.error(&Operation::Ping, stopped)),
                     Err(_) => Err(self.error(&Operation::Ping, first)),
                 }
             },
         )
+    }
+
+    /// What the front door says, whether it lets us in or not. Whoever alters that answer can hide signatures or send
+    /// us to others, but makes none.
+    pub(crate) fn keeps_signatures(&self, scope: &Scope) -> Result<bool, RegistryError> {
+        let Front { base, keeps_signatures } = self.front(scope)?;
+        if let Some(known) = keeps_signatures {
+            return Ok(known);
+        }
+        let ask = || {
+            let failed = |problem: Problem| self.error(&Operation::Ping, problem);
+            let answer = self.ping(&base, scope).map_err(|error| failed(error.into()))?;
+            let known = Front::seen(base.clone(), &answer).keeps_signatures;
+            known.ok_or_else(|| failed(Refusal::read(answer, scope).into()))
+        };
+        self.keeps_signatures.take(&(), scope, |_| true, || self.retrying(scope, ask))
     }
 
     fn base_with(&self, scheme: &str) -> Result<Url, RegistryError> {

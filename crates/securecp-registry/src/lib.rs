@@ -39,6 +39,7 @@ mod retry;
 mod retry_after;
 mod secret;
 mod shared_tag;
+mod signatures;
 mod tls_details;
 mod upload;
 mod waiting;

@@ -3,6 +3,7 @@
 mod attachments;
 mod destination;
 mod evidence;
+mod kept;
 mod lookaside;
 mod source;
 

@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
     Algorithm, Attached, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
@@ -5,7 +7,7 @@ use securecp_oci::{
 use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError};
 
 use crate::docker::attachments::attach;
-use crate::docker::{SignatureStorage, evidence, failure, reference};
+use crate::docker::{SignatureStorage, evidence, failure, kept, reference};
 use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
     TransportError, Writing,
@@ -22,6 +24,8 @@ pub(crate) struct DockerDestination {
     client: Client,
     beside: Beside,
     signatures: Option<SignatureStorage>,
+    /// Whether the registry keeps signatures, once that is known.
+    keeps: OnceLock<bool>,
 }
 
 impl DockerDestination {
@@ -33,8 +37,8 @@ impl DockerDestination {
         let reference = reference(name)?;
         let client = options.registries.client(reference.repository())?;
         let signatures = options.signatures.clone();
-        let beside = Beside::new(client.clone());
-        Ok(Self { name: name.to_string(), client, beside, reference, signatures })
+        let (beside, keeps) = (Beside::new(client.clone()), OnceLock::new());
+        Ok(Self { name: name.to_string(), client, beside, reference, signatures, keeps })
     }
 
     /// The digest that the registry gives for a name. A registry that names none is asked in full.
@@ -67,7 +71,24 @@ impl DockerDestination {
 
     fn holds_signatures(&self) -> bool {
         let any = Digest::of(Algorithm::Sha256, b"");
-        self.signatures.as_ref().is_some_and(|storage| storage.is_writable(&any))
+        let kept = self.keeps.get().copied().unwrap_or(false);
+        self.signatures.as_ref().is_some_and(|storage| kept || storage.is_writable(&any))
+    }
+
+    /// Stores simple signatures: with the registry if it keeps them, else in the lookaside store.
+    fn store(
+        &self,
+        digest: &Digest,
+        signatures: &[Signature],
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        let Some(storage) = &self.signatures else {
+            return Err(self.unsupported(NO_PLACE.to_owned()));
+        };
+        match kept::keeps(&self.client, scope)? {
+            true => kept::add(&self.client, digest, signatures, scope),
+            false => storage.add(digest, signatures, scope),
+        }
     }
 
     /// Whether the configuration says that sigstore signatures are attached here.
@@ -116,7 +137,12 @@ impl Destination for DockerDestination {
 
     /// The registry answers, and knows us: whether it lets us write is only known by writing.
     fn check(&self, scope: &Scope) -> Result<(), TransportError> {
-        self.current(None, scope).map(drop)
+        self.current(None, scope)?;
+        // What is not known now is asked again when there is a signature to store, and fails then.
+        if let (Some(_), Ok(keeps)) = (&self.signatures, kept::keeps(&self.client, scope)) {
+            self.keeps.get_or_init(|| keeps);
+        }
+        Ok(())
     }
 
     fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
@@ -212,10 +238,8 @@ impl Writing for DockerWriting<'_> {
     ) -> Result<(), TransportError> {
         let is_simple = |signature: &Signature| matches!(signature, Signature::Simple(_));
         let (simple, sigstore): (Vec<_>, Vec<_>) = signatures.iter().cloned().partition(is_simple);
-        match &self.to.signatures {
-            _ if simple.is_empty() => {}
-            Some(storage) => storage.add(manifest.digest(), &simple, scope)?,
-            None => return Err(self.to.unsupported(NO_PLACE.to_owned())),
+        if !simple.is_empty() {
+            self.to.store(manifest.digest(), &simple, scope)?;
         }
         match sigstore.is_empty() {
             true => Ok(()),

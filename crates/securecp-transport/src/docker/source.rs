@@ -8,7 +8,7 @@ use securecp_oci::{
 use securecp_registry::{Beside, Client, ManifestName, Registries};
 
 use crate::docker::attachments::attached;
-use crate::docker::{SignatureStorage, failure, reference};
+use crate::docker::{SignatureStorage, failure, kept, reference};
 use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
 
 /// An image in a registry, to be read.
@@ -129,7 +129,12 @@ impl Source for DockerSource {
         Ok(rest.map(|rest| Layer::verified_after(descriptor.clone(), prefix, rest)))
     }
 
-    /// The signatures in the lookaside store, then those attached in the registry where the configuration says so.
+    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
+        self.chosen(scope)?.client.blob_size(digest, scope).map_err(failure)
+    }
+
+    /// The signatures that the registry keeps itself, or else those in the lookaside store, then those attached in the
+    /// registry where the configuration says so.
     /// Without a store nothing is looked up, and a policy that needs a signature refuses the image.
     fn signatures(
         &self,
@@ -139,9 +144,13 @@ impl Source for DockerSource {
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
         let Some(storage) = &self.signatures else { return Ok(Vec::new()) };
-        let mut found = storage.signatures(manifest.digest(), scope)?;
+        let client = self.chosen(scope)?.client;
+        let mut found = match kept::keeps(&client, scope)? {
+            true => kept::signatures(&client, manifest.digest(), scope)?,
+            false => storage.signatures(manifest.digest(), scope)?,
+        };
         if storage.attachments {
-            found.extend(attached(&self.chosen(scope)?.client, manifest.digest(), scope)?);
+            found.extend(attached(&client, manifest.digest(), scope)?);
         }
         Ok(found)
     }
