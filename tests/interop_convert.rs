@@ -97,6 +97,42 @@ fn umoci_unpacks_the_same_files() {
     assert_eq!(unpacked[0], unpacked[1]);
 }
 
+/// Runs buildah with a storage of its own, where nothing of this machine's is seen or touched.
+fn buildah(bench: &Bench, words: &[&str]) -> String {
+    let storage = bench.0.path().join("storage");
+    let run = Command::new("buildah")
+        .arg("--root")
+        .arg(storage.join("root"))
+        .arg("--runroot")
+        .arg(storage.join("run"))
+        .args(["--storage-driver", "vfs"])
+        // buildah makes a name of the path, and no name has capitals.
+        .current_dir(bench.0.path())
+        .args(words)
+        .output();
+    let run = run.expect("buildah is needed for the interop tests: ./test installs it");
+    assert!(run.status.success(), "buildah {words:?}\n{}", said(&run));
+    String::from_utf8(run.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn buildah_unpacks_the_same_files_from_zstd() {
+    let bench = Bench::new();
+    bench.copy(&[], &bench.image(), &bench.at("oci", "same"));
+    bench.copy(&["--dest-compress-format=zstd"], &bench.image(), &bench.at("oci", "zstd"));
+    assert!(media_types(&raw(&bench.at("oci", "zstd"))).iter().all(|t| t.ends_with("tar+zstd")));
+    let policy = bench.0.path().join("policy.json");
+    std::fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
+    let policy = format!("--signature-policy={}", policy.display());
+    let unpacked = ["same", "zstd"].map(|name| {
+        let container = buildah(&bench, &["from", "--pull", &policy, &format!("oci:{name}:v1")]);
+        let root = buildah(&bench, &["mount", &container]);
+        tree::files(&Path::new(&root).join("bin"))
+    });
+    assert_eq!(unpacked[0], unpacked[1]);
+    assert!(unpacked[0].contains_key("busybox"), "{:?}", unpacked[0].keys());
+}
+
 #[test]
 fn the_same_copy_gives_the_same_bytes() {
     let bench = Bench::new();
