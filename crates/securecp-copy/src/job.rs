@@ -9,6 +9,7 @@ use crate::plan::{Plan, Reason};
 use crate::probe::probe;
 use crate::route::{Route, Storage, storages};
 use crate::run::write;
+use crate::schema1::restate;
 use crate::select::Select;
 use crate::survey::{Found, survey};
 
@@ -120,6 +121,7 @@ pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
     let copying = Copying::new(job);
     let found = survey(&copying)?;
     let admitted = admit(job, found)?;
+    restate(&copying, &admitted)?;
     let there = probe(&copying, &admitted)?;
     let plan = Plan::new(admitted, job.edits, there).map_err(CopyError::plan)?;
     if job.dry_run {

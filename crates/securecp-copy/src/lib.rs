@@ -23,6 +23,7 @@ mod probe;
 mod route;
 mod run;
 mod schedule;
+mod schema1;
 mod select;
 mod survey;
 mod written;

@@ -117,7 +117,7 @@ impl Probe<'_> {
 /// Every blob of every image, each digest once.
 fn blobs_of(coming: &[&Found]) -> Vec<Descriptor> {
     let manifests = coming.iter().flat_map(|found| found.manifests());
-    let images = manifests.filter_map(|m| m.subject.manifest.image());
+    let images = manifests.filter_map(|m| m.content().image());
     let all = images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
     let mut seen = HashSet::new();
     all.filter(|blob| seen.insert(blob.digest.clone())).cloned().collect()

@@ -325,7 +325,7 @@ impl Runner<'_> {
 
     /// The manifest to put: the bytes found, or the template with what its parts came to.
     fn seal(&self, work: &ManifestWork, done: &Done<NodeResult>) -> Result<RawManifest, Cause> {
-        let found = &self.plan.found(work.found).subject.manifest;
+        let found = self.plan.found(work.found).content();
         match &work.produced {
             Produced::Kept(planned) if planned == found.digest() => Ok(found.clone()),
             Produced::Kept(planned) => {
@@ -366,7 +366,8 @@ impl Runner<'_> {
     ) -> Result<(Document, MediaType), Cause> {
         let converted = match (work.convert, found.image()) {
             (Some(to), Some(image)) => {
-                let config = self.plan.found(work.found).config.clone().unwrap_or_default();
+                let config =
+                    self.plan.found(work.found).configuration().cloned().unwrap_or_default();
                 convert_image(found, &self.layers_made(image, work, done), &config, to)?
             }
             (Some(to), None) => convert_index(found, to, None)?,

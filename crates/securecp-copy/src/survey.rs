@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Descriptor, Digest, ImageIdentity, Index, Platform, PlatformWish, RawManifest, Signature,
+    Descriptor, Digest, Image, ImageIdentity, Index, Platform, PlatformWish, RawManifest, Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -15,6 +16,7 @@ use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::parallel::Workers;
 use crate::route::Route;
+use crate::schema1::Restated;
 use crate::select::{IndexMode, Select};
 
 /// Largest configuration that is read, in bytes: 4 MiB.
@@ -48,6 +50,29 @@ pub struct FoundManifest {
     pub keep: Option<Vec<usize>>,
     /// The configuration of an image, where planning needs it.
     pub config: Option<Bytes>,
+    /// What it is converted to before anything else, if it is of schema 1.
+    restated: OnceLock<Restated>,
+}
+
+impl FoundManifest {
+    /// The manifest as it is planned: the one found, or what an image of schema 1 was converted to.
+    pub fn content(&self) -> &RawManifest {
+        self.restated.get().map_or(&self.subject.manifest, |restated| &restated.manifest)
+    }
+
+    /// The configuration that belongs to [`Self::content`], where planning needs it.
+    pub fn configuration(&self) -> Option<&Bytes> {
+        self.restated.get().map(|restated| &restated.config).or(self.config.as_ref())
+    }
+
+    /// The configuration, if it is not at the source.
+    pub(crate) fn made_config(&self) -> Option<&Bytes> {
+        self.restated.get().map(|restated| &restated.config)
+    }
+
+    pub(crate) fn restate(&self, restated: Restated) {
+        self.restated.get_or_init(|| restated);
+    }
 }
 
 impl Found {
@@ -147,16 +172,25 @@ impl Survey<'_> {
         wishes: &[PlatformWish],
         found: &FoundManifest,
     ) -> Result<(), CopyError> {
-        let Some(image) = found.subject.manifest.image() else { return Ok(()) };
+        let manifest = &found.subject.manifest;
+        let platform = match (manifest.image(), manifest.as_schema1()) {
+            (Some(image), _) => self.platform(image)?,
+            (None, Some(schema1)) => schema1.platform(),
+            (None, None) => return Ok(()),
+        };
+        match wishes.iter().find(|wish| !wish.candidates().contains(&platform)) {
+            Some(wish) => Err(self.failed(Cause::NoPlatform(wish.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    fn platform(&self, image: &Image) -> Result<Platform, CopyError> {
         let config = self.config(&image.config)?;
         let config = json::parse(&config, Limits::bytes(CONFIG_LIMIT)).unwrap_or_default();
         let text = |key: &str| config.get(key).and_then(|v| v.as_str()).unwrap_or_default();
         let mut platform = Platform::new(text("os"), text("architecture"));
         text("variant").clone_into(&mut platform.variant);
-        match wishes.iter().find(|wish| !wish.candidates().contains(&platform)) {
-            Some(wish) => Err(self.failed(Cause::NoPlatform(wish.clone()))),
-            None => Ok(()),
-        }
+        Ok(platform)
     }
 
     fn failed(&self, cause: impl Into<Cause>) -> CopyError {
@@ -272,6 +306,7 @@ impl Survey<'_> {
             entries: Vec::new(),
             keep: None,
             config: None,
+            restated: OnceLock::new(),
         }
     }
 

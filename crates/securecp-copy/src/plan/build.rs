@@ -118,7 +118,7 @@ impl<'a> Builder<'a> {
 
     fn new_manifest(&mut self, id: FoundId, entries: Positions) -> Result<NodeId, PlanError> {
         let found = self.at(id);
-        let manifest = &found.subject.manifest;
+        let manifest = found.content();
         let mut needs = Vec::new();
         let (mut layers, mut described) = (Vec::new(), Vec::new());
         let convert = self.conversion(manifest);
@@ -130,10 +130,11 @@ impl<'a> Builder<'a> {
         }
         needs.extend(layers.iter().chain(&entries).map(|(_, id)| *id));
         let mut reasons = self.reasons(found, &layers, &entries);
-        reasons.extend(convert.map(Reason::Converted));
+        let restated = found.made_config().map(|_| ManifestFormat::Docker);
+        reasons.extend(convert.or(restated).map(Reason::Converted));
         reasons.extend(described.iter().map(|(layer, _)| Reason::Recipients(*layer)));
         let keep = found.keep.clone();
-        let produced = self.produced(manifest, reasons)?;
+        let produced = self.produced(&found.subject.manifest, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
             && matches!(produced, Produced::Kept(_))
             // Putting it again is what makes sure that it is listed among its subject's referrers.
@@ -171,9 +172,9 @@ impl<'a> Builder<'a> {
         convert: Option<ManifestFormat>,
     ) -> Result<(NodeId, Positions), PlanError> {
         let found = self.at(id);
-        let manifest = &found.subject.manifest;
+        let manifest = found.content();
         let (layers, planned) = self.layers(id, image, convert)?;
-        let made = match (convert, &found.config) {
+        let made = match (convert, found.configuration()) {
             (Some(to), Some(config)) => {
                 let converted = convert_image(manifest, &planned, config, to);
                 converted.map_err(|source| unconvertible(manifest, source))?.config
@@ -182,7 +183,7 @@ impl<'a> Builder<'a> {
                 let source = ConvertError::Artifact(image.config.media_type.clone());
                 return Err(unconvertible(manifest, source));
             }
-            (None, _) => None,
+            (None, _) => found.made_config().cloned(),
         };
         let config = match made {
             Some(bytes) => self.made(id.route, bytes),
@@ -199,8 +200,8 @@ impl<'a> Builder<'a> {
         convert: Option<ManifestFormat>,
     ) -> Result<(Positions, Vec<Descriptor>), PlanError> {
         let found = self.at(id);
-        let manifest = &found.subject.manifest;
-        let diff_ids = match &found.config {
+        let manifest = found.content();
+        let diff_ids = match found.configuration() {
             Some(config) => diff_ids(manifest, image, config)?,
             None => Vec::new(),
         };
@@ -382,7 +383,7 @@ impl<'a> Builder<'a> {
     fn check_kinds(&self) -> Result<(), PlanError> {
         let accepts = &self.there.accepts;
         let name = || self.there.name.clone();
-        for manifest in self.coming().map(|m| &m.subject.manifest) {
+        for manifest in self.coming().map(FoundManifest::content) {
             let index = manifest.index().is_some();
             if index && !accepts.indexes {
                 return Err(PlanError::NoIndexes(name()));
@@ -402,7 +403,7 @@ impl<'a> Builder<'a> {
     /// One blob has one size, whoever describes it.
     fn check_sizes(&self) -> Result<(), PlanError> {
         let mut sizes: HashMap<&Digest, u64> = HashMap::new();
-        let images = self.coming().filter_map(|m| m.subject.manifest.image());
+        let images = self.coming().filter_map(|m| m.content().image());
         for blob in images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers)) {
             let known = *sizes.entry(&blob.digest).or_insert(blob.size);
             if known != blob.size {
@@ -433,7 +434,7 @@ impl<'a> Builder<'a> {
     /// An option that no layer can follow is an error, not a silence.
     fn check_effect(&self) -> Result<(), PlanError> {
         let layers = || {
-            let images = self.coming().filter_map(|m| m.subject.manifest.image());
+            let images = self.coming().filter_map(|m| m.content().image());
             images.flat_map(|image| &image.layers)
         };
         let recompressible = |d: &Descriptor| securecp_oci::LayerType::of(&d.media_type).is_some();

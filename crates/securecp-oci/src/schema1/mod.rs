@@ -15,7 +15,7 @@ use crate::descriptor::Fields;
 use crate::json::{self, Limits};
 use crate::{
     Algorithm, ConvertError, Converted, Declared, Descriptor, Digest, MANIFEST_LIMIT,
-    ManifestError, ManifestFormat, MediaType, RawManifest, convert_image,
+    ManifestError, ManifestFormat, MediaType, Platform, RawManifest, convert_image,
 };
 use entry::Entry;
 
@@ -75,6 +75,18 @@ impl Schema1 {
     /// The architecture named.
     pub fn architecture(&self) -> &str {
         &self.architecture
+    }
+
+    /// The platform, as the newest entry names it; images in this format were for Linux unless they say otherwise.
+    pub fn platform(&self) -> Platform {
+        let newest = self.entries.last().map_or("{}", |entry| entry.text.as_str());
+        let newest = json::parse(newest.as_bytes(), Limits::bytes(MANIFEST_LIMIT));
+        let newest = newest.unwrap_or_default();
+        let text = |key: &str| newest.get(key).and_then(Value::as_str).unwrap_or_default();
+        let or = |text: &str, other: &str| if text.is_empty() { other } else { text }.to_owned();
+        let (os, architecture) =
+            (or(text("os"), "linux"), or(text("architecture"), &self.architecture));
+        Platform { variant: text("variant").to_owned(), ..Platform::new(&os, &architecture) }
     }
 
     /// The digests of the layers, base first, entries without files left out. Their sizes stand nowhere.

@@ -57,6 +57,7 @@ fn copy_tree(
                 writing.put_blob(&put, &scope)?;
             }
         }
+        View::Schema1(_) => unreachable!("no destination takes this format"),
     }
     writing.put_manifest(manifest, place, &scope)?;
     writing.read_back(manifest, place, &scope)?;
