@@ -62,6 +62,21 @@ impl Client {
         }
         listing.add(manifest.as_referrer(), scope)
     }
+
+    /// Takes a manifest that was deleted out of the list that a fallback tag keeps of its subject's referrers, if there
+    /// is one. A registry with a referrers API does so by itself, but the tag may be older than its API.
+    ///
+    /// # Errors
+    /// It cannot be told, or the tag cannot be written; whoever follows the list then finds nothing.
+    pub fn unlist_referrer(
+        &self,
+        manifest: &RawManifest,
+        scope: &Scope,
+    ) -> Result<(), RegistryError> {
+        let Some(subject) = manifest.view().subject() else { return Ok(()) };
+        let listing = Listing::new(self, &subject.digest);
+        listing.shared().add(&mut |there| listing.without(there, manifest.digest()), scope)
+    }
 }
 
 /// The list of one subject, in either of its two forms.
@@ -204,6 +219,24 @@ impl<'a> Listing<'a> {
         };
         all.extend(entries.iter().map(Value::from));
         document.set("manifests", all.into());
+        document.seal(index.media_type()).map(Some).map_err(failed)
+    }
+
+    /// The list less every entry of `gone`; `None` if there is none.
+    fn without(
+        &self,
+        there: Option<&RawManifest>,
+        gone: &Digest,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let failed = |error| self.client.error(&self.operation, Problem::Manifest(error));
+        let Some(index) = there else { return Ok(None) };
+        let known = self.manifests(index)?;
+        if known.iter().all(|entry| entry.digest != *gone) {
+            return Ok(None);
+        }
+        let mut document = Document::of(index).map_err(failed)?;
+        let stays = |position: usize| known.get(position).is_none_or(|entry| entry.digest != *gone);
+        document.retain_manifests(stays);
         document.seal(index.media_type()).map(Some).map_err(failed)
     }
 

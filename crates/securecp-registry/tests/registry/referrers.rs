@@ -1,5 +1,6 @@
 //! Referrers at registries that know them, do not know them, or answer something else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -381,5 +382,41 @@ fn a_registry_that_needs_a_second_until_it_knows_is_waited_for() {
         thread::sleep(lag);
         let found = client.referrers(subject.digest(), None, &scope).unwrap();
         assert_eq!(found.len(), 2, "{behaviour:?}");
+    }
+}
+
+#[test]
+fn a_referrer_that_is_deleted_is_taken_out_of_the_list() {
+    for behaviour in [Referrers::NotFound, Referrers::EmptyIndex, Referrers::Api] {
+        let (_peer, proxy, client) = registry();
+        simulate::referrers(&proxy, behaviour).unwrap();
+        let (subject, scope) = (subject(&client), Scope::new());
+        let all: Vec<RawManifest> = (0..3).map(|n| referrer(&subject, n, "type/a")).collect();
+        all.iter().for_each(|manifest| client.put_referrer(manifest, &scope).unwrap());
+        for (number, gone) in all.iter().enumerate() {
+            client.delete_manifest(gone.digest(), &scope).unwrap();
+            client.unlist_referrer(gone, &scope).unwrap();
+            client.unlist_referrer(gone, &scope).unwrap();
+            let found = client.referrers(subject.digest(), None, &scope).unwrap();
+            // The API says nothing about an order.
+            let digests: BTreeSet<&Digest> = found.iter().map(|entry| &entry.digest).collect();
+            let expected = all[number + 1..].iter().map(RawManifest::digest).collect();
+            assert_eq!(digests, expected, "{behaviour:?}");
+        }
+        client.unlist_referrer(&subject, &scope).unwrap();
+    }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_or_written_is_an_error_when_a_referrer_is_deleted() {
+    for (method, reply) in [("GET", Reply::new(500)), ("PUT", Reply::error(403, "DENIED", "no"))] {
+        let (_peer, proxy, client) = registry();
+        simulate::referrers(&proxy, Referrers::NotFound).unwrap();
+        let (subject, scope) = (subject(&client), Scope::new());
+        let manifest = referrer(&subject, 1, "type/a");
+        client.put_referrer(&manifest, &scope).unwrap();
+        let refuse = Fault::Answer(reply);
+        proxy.add(Rule::new(method, "/manifests/sha256-").unwrap().with(refuse));
+        client.unlist_referrer(&manifest, &scope).unwrap_err();
     }
 }

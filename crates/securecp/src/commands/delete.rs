@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 
 use anyhow::Context;
 use securecp_layer::Scope;
-use securecp_oci::{Digest, Reference, ReferenceError, Tag, Transport};
+use securecp_oci::{Digest, RawManifest, Reference, ReferenceError, Tag, Transport};
 use securecp_registry::{Client, ManifestName, RegistryError};
 
 use crate::args::DeleteArgs;
@@ -42,7 +42,7 @@ fn in_registry(request: &ImageRequest, doors: &Doors<'_>, scope: &Scope) -> Resu
     let client = doors.registries(&request.side).client(reference.repository());
     let client = client.with_context(doing)?;
     let name = ManifestName::of(&reference).ok_or_else(|| Failure::usage("an image has a name"))?;
-    let digest = digest_of(&client, name, scope).with_context(doing)?;
+    let (digest, manifest) = find(&client, name, scope).with_context(doing)?;
     let others = match other_tags(&client, &reference, &digest, scope) {
         Ok(others) => others,
         Err(error) => {
@@ -52,6 +52,11 @@ fn in_registry(request: &ImageRequest, doors: &Doors<'_>, scope: &Scope) -> Resu
     };
     client.delete_manifest(&digest, scope).with_context(doing)?;
     say(&format!("deleted {digest}"));
+    if let Some(manifest) = &manifest {
+        client.unlist_referrer(manifest, scope).with_context(|| {
+            format!("{digest} is deleted, but may still be listed as a referrer of its subject")
+        })?;
+    }
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(Tag::as_str).collect();
         warn(&format!(
@@ -68,15 +73,20 @@ fn one_image(reference: &Reference) -> Result<Reference, Failure> {
     parsed.map_err(|error: ReferenceError| Failure::usage(error))
 }
 
-/// The digest of the bytes that the name stands for, whatever the registry says in its headers.
-fn digest_of(
+/// What the name stands for, and its digest, whatever the registry says in its headers. What a digest stands for may be
+/// deleted without being understood.
+fn find(
     client: &Client,
     name: ManifestName<'_>,
     scope: &Scope,
-) -> Result<Digest, RegistryError> {
-    match name {
-        ManifestName::Digest(digest) => Ok(digest.clone()),
-        ManifestName::Tag(_) => Ok(client.manifest(name, scope)?.digest().clone()),
+) -> Result<(Digest, Option<RawManifest>), RegistryError> {
+    match (client.manifest(name, scope), name) {
+        (Ok(found), _) => Ok((found.digest().clone(), Some(found))),
+        (Err(error), ManifestName::Digest(digest)) if !error.is_not_found() => {
+            warn(&format!("whether {digest} is listed as a referrer cannot be told: {error}"));
+            Ok((digest.clone(), None))
+        }
+        (Err(error), _) => Err(error),
     }
 }
 
