@@ -1,4 +1,4 @@
-use securecp_layer::{Report, Scope};
+use securecp_layer::{Journal, Report, Scope};
 use securecp_oci::{Digest, RawManifest};
 use securecp_trust::{Admitted, Gate, Policy};
 
@@ -34,6 +34,8 @@ pub struct Job<'a> {
     pub scope: &'a Scope,
     /// Watches.
     pub report: &'a dyn Report,
+    /// Where it is noted which names are being given, for the case of an interruption.
+    pub journal: Option<&'a Journal>,
 }
 
 /// How many things at once, and how often again.

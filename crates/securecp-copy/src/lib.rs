@@ -17,6 +17,7 @@ mod error;
 mod job;
 mod judge;
 mod names;
+mod noted;
 mod parallel;
 mod plan;
 mod probe;

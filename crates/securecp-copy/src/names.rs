@@ -5,6 +5,7 @@ use securecp_transport::{CommitError, Naming, Writing};
 
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
+use crate::noted::Noted;
 use crate::plan::{Plan, PlannedName};
 use crate::run::Writings;
 
@@ -32,7 +33,9 @@ pub(crate) fn commit(
         moving.note(&ended, &mut locked(&states));
         ended.map_err(|error| (*storage, error))
     };
+    let noted = Noted::begin(plan, copying.job, manifests);
     let ended = copying.workers.each(&begun, commit);
+    noted.end(plan, &locked(&states), ended.is_ok());
     ended.map(drop).map_err(|(storage, error)| {
         let place = copying.storages[storage].to.name();
         failure(plan, &locked(&states), place, error)

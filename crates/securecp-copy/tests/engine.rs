@@ -393,6 +393,7 @@ impl<'a> Ask<'a> {
             dry_run: self.dry_run,
             scope: &self.scope,
             report: &Quiet,
+            journal: None,
         })
     }
 }

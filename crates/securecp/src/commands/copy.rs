@@ -91,6 +91,7 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
         dry_run: request.dry_run,
         scope: session.scope,
         report: &*report,
+        journal: request.resuming.uploads.journal.as_ref(),
     };
     Ok(copy(&job)?)
 }
