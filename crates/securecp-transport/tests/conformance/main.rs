@@ -7,6 +7,7 @@ mod dir;
 mod interop;
 mod layout_evidence;
 mod oci;
+mod partial;
 mod registry;
 mod suite;
 
