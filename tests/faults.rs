@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use securecp_oci::MediaType;
 use securecp_testkit::http::Request;
 use securecp_testkit::proxy::{Fault, How, Point, Proxy, Reply, Rule, Side};
-use securecp_testkit::{Fixture, Layer, Registry};
+use securecp_testkit::simulate::{self, Referrers};
+use securecp_testkit::{Blob, Fixture, Layer, Registry};
 use support::run::{command, said, try_securecp};
 
 /// A source and a destination registry, each behind a proxy, and an image with one large layer at the source.
@@ -174,6 +176,39 @@ fn nothing_is_sent_when_everything_is_there() {
     let only_asks =
         |method: &str, path: &str| method == "HEAD" || (method, path) == ("GET", "/v2/");
     assert!(asked.iter().all(|seen| only_asks(&seen.method, &seen.path)), "{asked:?}");
+}
+
+#[test]
+fn a_bare_yes_does_not_count_as_a_manifest() {
+    let bench = Bench::new();
+    // It says yes to every question, and not to what.
+    let yes = Fault::Answer(Reply::new(200));
+    bench.to.add(Rule::new("HEAD", "/manifests/").unwrap().with(yes));
+    assert_whole(&bench, &bench.copy(&[]));
+    assert_eq!(bench.to.requests("PUT", "/manifests/sha256:"), 1, "it was not there");
+}
+
+#[test]
+fn a_referrer_whose_listing_failed_is_listed_by_the_next_run() {
+    let bench = Bench::new();
+    let subject = bench.image.manifests().last().unwrap();
+    let payload = Blob::new(MediaType::new("text/plain"), "evidence");
+    let artifact = Fixture::artifact("test/evidence", payload, Some(subject));
+    artifact.push(bench._staging.address(), "app", Some("v1")).unwrap();
+    // A registry without a referrers API, whose fallback tag cannot be written at first.
+    simulate::referrers(&bench.to, Referrers::NotFound).unwrap();
+    let denied = Fault::Answer(Reply::error(403, "DENIED", "not this tag"));
+    bench.to.add(Rule::new("PUT", "/manifests/sha256-").unwrap().with(denied));
+    assert_nothing(&bench, &bench.copy(&[]), "not this tag");
+    assert_eq!(bench.to.requests("PUT", "/manifests/sha256:"), 1, "the manifest itself arrived");
+    bench.to.clear_rules();
+    simulate::referrers(&bench.to, Referrers::NotFound).unwrap();
+    let run = bench.copy(&[]);
+    assert!(run.status.success(), "{}", said(&run));
+    let list = format!("/v2/app/manifests/sha256-{}", &subject.digest.to_string()[7..]);
+    let list = Request::new("GET", &list).send(bench.production.address()).unwrap();
+    let listed = String::from_utf8_lossy(&list.body).into_owned();
+    assert!(list.status == 200 && listed.contains(&artifact.digest().to_string()), "{listed}");
 }
 
 /// Encrypts a layer of `mebibytes` into an OCI layout, alters a byte in its last kilobyte under a digest that fits,

@@ -8,6 +8,7 @@ mod exchange;
 mod faults;
 mod helpers;
 mod mirrors;
+mod nginx;
 mod peers;
 mod referrers;
 mod resume;
