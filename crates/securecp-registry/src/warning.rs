@@ -1,4 +1,5 @@
-//! The `Warning` header with code 299, by which registries speak to people (distribution specification, "Warnings").
+//! What registries have to say to people: the `Warning` header with code 299 (distribution specification, "Warnings"), and
+//! how many pulls Docker Hub still allows.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,12 +20,34 @@ impl Warnings {
     pub(crate) fn hear(&self, host: &str, headers: &HeaderMap) {
         let values = headers.get_all(header::WARNING).iter();
         for text in values.filter_map(|value| parse(value.to_str().ok()?)) {
-            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if heard.len() < TEXTS && heard.insert(text.clone()) {
+            if self.is_new(&text) {
                 tracing::warn!("{host} warns: {}", Escaped::new(&text));
             }
         }
+        if let Some((left, hours)) = running_out(headers).filter(|_| self.is_new(RUNNING_OUT)) {
+            tracing::warn!("{host} allows {left} more pulls within {hours} hours");
+        }
     }
+
+    fn is_new(&self, text: &str) -> bool {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.len() < TEXTS && heard.insert(text.to_owned())
+    }
+}
+
+/// Stands for the warning of a rate limit; no text of a registry has a control character.
+const RUNNING_OUT: &str = "\u{1}";
+
+/// The pulls that are left and the hours of the window, if it is a long one and less than a tenth is left. By the answer
+/// 429 it would be too late: the window of Docker Hub is six hours long.
+fn running_out(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let read = |name| {
+        let (count, window) = headers.get(name)?.to_str().ok()?.split_once(";w=")?;
+        Some((count.trim().parse::<u64>().ok()?, window.trim().parse::<u64>().ok()?))
+    };
+    let (limit, _) = read("ratelimit-limit")?;
+    let (left, seconds) = read("ratelimit-remaining")?;
+    (left < limit / 10 && seconds >= 3600).then_some((left, seconds / 3600))
 }
 
 /// The text of `299 - "TEXT"`, unescaped; anything else is no warning.
@@ -58,6 +81,29 @@ mod tests {
             assert_eq!(parse(bad), None, "{bad}");
         }
         assert_eq!(parse(&format!("299 - \"{}\"", "x".repeat(5000))), None);
+    }
+
+    #[test]
+    fn says_once_that_few_pulls_are_left() {
+        let headers = |limit: &str, left: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("ratelimit-limit", limit.parse().unwrap());
+            headers.insert("ratelimit-remaining", left.parse().unwrap());
+            headers
+        };
+        assert_eq!(running_out(&headers("100;w=21600", "9;w=21600")), Some((9, 6)));
+        for (limit, left) in [
+            ("100;w=21600", "10;w=21600"),
+            ("2000;w=60", "3;w=60"),
+            ("2000", "3"),
+            ("100;w=21600", "-1;w=21600"),
+            ("100;w=21600", "9;w=x"),
+            ("0;w=21600", "0;w=21600"),
+        ] {
+            assert_eq!(running_out(&headers(limit, left)), None, "{limit} {left}");
+        }
+        let warnings = Warnings::default();
+        assert!(warnings.is_new(RUNNING_OUT) && !warnings.is_new(RUNNING_OUT));
     }
 
     #[test]
