@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use securecp_crypt::{Keys, LayerSelection, Recipients};
 use securecp_layer::{Compression, Scope, TransformCache};
 use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
@@ -99,10 +100,37 @@ pub struct Encryption {
 pub struct Signing {
     /// Each makes one signature for each manifest and name.
     pub signers: Vec<Arc<dyn ImageSigner>>,
+    /// Each makes one bundle for each manifest, whatever its names: a bundle has none.
+    pub bundlers: Vec<Arc<dyn BundleSigner>>,
     /// The reference that is signed in place of the destination's.
     pub identity: Option<Reference>,
     /// Sign an index although some manifests that it names were not judged in this run.
     pub dangerous_partial_index: bool,
+}
+
+impl Signing {
+    /// Whether nothing is signed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.signers.is_empty() && self.bundlers.is_empty()
+    }
+}
+
+/// Makes sigstore bundles with one key or identity.
+pub trait BundleSigner: Send + Sync {
+    /// The key or identity in public terms, for messages.
+    fn name(&self) -> String;
+
+    /// A bundle that vouches for `manifest`; it was verified before it is returned.
+    ///
+    /// # Errors
+    /// The key cannot be used, nobody witnesses it, or the new bundle would not be accepted.
+    fn bundle(&self, manifest: &RawManifest) -> Result<Bytes, Box<dyn Error + Send + Sync>>;
+}
+
+impl fmt::Debug for dyn BundleSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BundleSigner").field(&self.name()).finish()
+    }
 }
 
 /// Makes signatures of one kind with one key.

@@ -30,7 +30,7 @@ mod survey;
 mod written;
 
 pub use chain::Step;
-pub use edits::{CacheUse, Edits, Encryption, ImageSigner, Recompression, Signing};
+pub use edits::{BundleSigner, CacheUse, Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
 pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName, copy};
 pub use judge::{Trial, judge};

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use securecp_layer::{
     Event, Layer, LayerError, Once, Prefix, Scope, SourceError, Spool, Stopped, TaskId, Watched,
@@ -7,10 +7,12 @@ use securecp_layer::{
 use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
-use securecp_transport::{BlobPut, Destination, OpenAfter, Source, TransportError, Writing};
+use securecp_transport::{BlobPut, Destination, OpenAfter, Piece, Source, TransportError, Writing};
+use securecp_trust::BundleArtifact;
 
 use crate::cached;
 use crate::chain::chain;
+use crate::edits::BundleSigner;
 use crate::error::{Cause, CopyError, Phase, Side, side_of};
 use crate::job::{Copying, Job, Written};
 use crate::names::commit;
@@ -25,6 +27,8 @@ use crate::written::written;
 struct Ran {
     /// For each node that is one.
     manifests: Vec<Option<RawManifest>>,
+    /// For each node, what was put to refer to its manifest.
+    artifacts: Vec<Vec<RawManifest>>,
     sent_bytes: u64,
 }
 
@@ -64,7 +68,26 @@ fn read_back(
         let there = writing.read_back(manifest, place(plan, work), copying.job.scope);
         there.map_err(|cause| failed(Phase::ReadBack, &copying.storages[node.storage], cause))
     };
-    copying.workers.each(&put, check).map(drop)
+    copying.workers.each(&put, check)?;
+    read_back_bundles(plan, copying, writings, ran)
+}
+
+/// Looks whether every new bundle is found from the manifest for which it was made.
+fn read_back_bundles(
+    plan: &Plan,
+    copying: &Copying<'_>,
+    writings: &Writings<'_>,
+    ran: &Ran,
+) -> Result<(), CopyError> {
+    let made = plan.nodes().iter().zip(&ran.artifacts);
+    let made: Vec<_> = made.filter(|(_, artifacts)| !artifacts.is_empty()).collect();
+    let check = |(node, artifacts): &(&Node, &Vec<RawManifest>)| {
+        let Some(writing) = &writings[node.storage] else { return Ok(()) };
+        let pieces: Vec<Piece<'_>> = artifacts.iter().map(Piece::Referrer).collect();
+        let there = writing.read_back_evidence(&pieces, copying.job.scope);
+        there.map_err(|cause| failed(Phase::ReadBack, &copying.storages[node.storage], cause))
+    };
+    copying.workers.each(&made, check).map(drop)
 }
 
 fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError) -> CopyError {
@@ -74,9 +97,13 @@ fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError) -> CopyErr
 /// What one node came to.
 #[expect(clippy::large_enum_variant, reason = "one per node, moved once")]
 enum NodeResult {
-    Blob { descriptor: Descriptor, sent: bool },
+    Blob {
+        descriptor: Descriptor,
+        sent: bool,
+    },
     Manifest(RawManifest),
-    Signatures,
+    /// The manifests of new bundles.
+    Signed(Vec<RawManifest>),
 }
 
 /// Does everything that `plan` says, up to but without moving the names.
@@ -125,18 +152,19 @@ fn weight(work: &Work) -> Weight {
 }
 
 fn collect(done: Done<NodeResult>) -> Ran {
-    let (mut manifests, mut sent_bytes) = (Vec::new(), 0);
+    let mut ran = Ran { manifests: Vec::new(), artifacts: Vec::new(), sent_bytes: 0 };
     for result in done.into_all() {
-        manifests.push(match result {
-            NodeResult::Manifest(manifest) => Some(manifest),
-            NodeResult::Blob { descriptor, sent: true } => {
-                sent_bytes += descriptor.size;
-                None
-            }
-            _ => None,
-        });
+        let (mut manifest, mut artifacts) = (None, Vec::new());
+        match result {
+            NodeResult::Manifest(put) => manifest = Some(put),
+            NodeResult::Signed(put) => artifacts = put,
+            NodeResult::Blob { descriptor, sent: true } => ran.sent_bytes += descriptor.size,
+            NodeResult::Blob { .. } => {}
+        }
+        ran.manifests.push(manifest);
+        ran.artifacts.push(artifacts);
     }
-    Ran { manifests, sent_bytes }
+    ran
 }
 
 /// Everything that one node needs.
@@ -429,7 +457,7 @@ impl Runner<'_> {
     ) -> Result<NodeResult, CopyError> {
         let signed = (done.of(work.manifest.0), &self.plan.nodes()[work.manifest.0].work);
         let (Some(NodeResult::Manifest(manifest)), Work::Manifest(found)) = signed else {
-            return Ok(NodeResult::Signatures);
+            return Ok(NodeResult::Signed(Vec::new()));
         };
         let found = self.plan.found(found.found);
         let mut signatures = work.carried.clone();
@@ -439,12 +467,43 @@ impl Runner<'_> {
                 signatures.push(signed.map_err(|source| self.unsigned(signer.name(), source))?);
             }
         }
-        self.writing()
-            .and_then(|writing| {
-                writing.put_signatures(manifest, found.place, &signatures, self.scope)
-            })
-            .map_err(|error| self.failed(Phase::Signatures, error))?;
-        Ok(NodeResult::Signatures)
+        if !signatures.is_empty() {
+            self.writing()
+                .and_then(|writing| {
+                    writing.put_signatures(manifest, found.place, &signatures, self.scope)
+                })
+                .map_err(|error| self.failed(Phase::Signatures, error))?;
+        }
+        let bundlers = self.job.edits.signing.bundlers.iter().filter(|_| work.bundled);
+        let artifacts = bundlers.map(|bundler| self.bundle(manifest, &**bundler));
+        Ok(NodeResult::Signed(artifacts.collect::<Result<_, _>>()?))
+    }
+
+    /// Has a bundle made and stores it beside its manifest.
+    fn bundle(
+        &self,
+        manifest: &RawManifest,
+        bundler: &dyn BundleSigner,
+    ) -> Result<RawManifest, CopyError> {
+        let bundle = bundler.bundle(manifest);
+        let bundle = bundle.map_err(|source| self.unsigned(bundler.name(), source))?;
+        let artifact = BundleArtifact::new(manifest, bundle, SystemTime::now());
+        let BundleArtifact { manifest: artifact, blobs, .. } =
+            artifact.map_err(|source| self.unsigned(bundler.name(), source.into()))?;
+        let put = || {
+            let writing = self.writing()?;
+            for (descriptor, bytes) in &blobs {
+                let open = || Ok(Layer::verified(descriptor.clone(), Once::new(bytes.clone())));
+                let known = Some(descriptor);
+                writing.put_blob(
+                    &BlobPut { known, mount_from: &[], open: &open, open_after: None },
+                    self.scope,
+                )?;
+            }
+            writing.put_evidence(&Piece::Referrer(&artifact), self.scope)
+        };
+        put().map_err(|error| self.failed(Phase::Signatures, error))?;
+        Ok(artifact)
     }
 
     fn unsigned(

@@ -94,6 +94,8 @@ struct Signatures {
     new: usize,
     /// They stay behind.
     left: usize,
+    /// Whether bundles are made for it.
+    bundled: bool,
 }
 
 /// Manifests without any signature are left out.
@@ -113,6 +115,7 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
             carried,
             new: work.map_or(0, |work| work.identities.len()),
             left: there.saturating_sub(carried),
+            bundled: work.is_some_and(|work| work.bundled),
         }
     };
     let manifests = plan.nodes().iter().enumerate().filter_map(|(id, node)| match &node.work {
@@ -120,7 +123,10 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
         _ => None,
     });
     let all = manifests.map(of);
-    all.filter(|signatures| signatures.carried + signatures.new + signatures.left > 0).collect()
+    all.filter(|signatures| {
+        signatures.bundled || signatures.carried + signatures.new + signatures.left > 0
+    })
+    .collect()
 }
 
 impl Signatures {
@@ -130,6 +136,7 @@ impl Signatures {
             "carried": self.carried,
             "new": self.new,
             "left": self.left,
+            "bundled": self.bundled,
         })
     }
 
@@ -145,6 +152,11 @@ impl Signatures {
             };
             [action.to_owned(), String::new(), what]
         })
+        .chain(
+            self.bundled.then(|| {
+                ["sign".to_owned(), String::new(), format!("{} in a bundle", self.manifest)]
+            }),
+        )
         .collect()
     }
 }

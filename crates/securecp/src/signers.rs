@@ -1,5 +1,6 @@
 //! The keys that sign copies: in the user's GnuPG, or in a file.
 
+mod bundles;
 mod sigstore;
 
 use std::error::Error;
@@ -29,12 +30,28 @@ type Passphrase = Zeroizing<Vec<u8>>;
 /// Finds and unlocks the keys that `request` names, before anything is read or written elsewhere.
 pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Failure> {
     let passphrase = request.passphrase_file.as_deref().map(read_passphrase).transpose()?;
-    let signer = |key: &SigningKey| signer(key, passphrase.clone(), scope);
-    Ok(Signing {
-        signers: request.keys.iter().map(signer).collect::<Result<_, _>>()?,
+    let mut signing = Signing {
         identity: request.identity.clone(),
         dangerous_partial_index: request.dangerous_partial_index,
-    })
+        ..Signing::default()
+    };
+    let witness = request.format.bundles().map(bundles::Witness::load).transpose()?;
+    for key in &request.keys {
+        let passphrase = passphrase.clone();
+        match key {
+            SigningKey::Sigstore(path) => {
+                let key = Arc::new(sigstore::key_in_file(path, passphrase)?);
+                if let Some(witness) = &witness {
+                    signing.bundlers.push(witness.bundler(key.clone())?);
+                }
+                if request.format.attaches() {
+                    signing.signers.push(key);
+                }
+            }
+            key => signing.signers.push(signer(key, passphrase, scope)?),
+        }
+    }
+    Ok(signing)
 }
 
 /// Asks for the passphrase of a new key until both answers agree.
@@ -81,7 +98,7 @@ fn signer(
             let name = || format!("--sign-by-key-file {}", path.display());
             Ok(Arc::new(InFile(from_file(path, passphrase.as_ref()).with_context(name)?)))
         }
-        SigningKey::Sigstore(path) => sigstore::key_in_file(path, passphrase),
+        SigningKey::Sigstore(path) => Ok(Arc::new(sigstore::key_in_file(path, passphrase)?)),
     }
 }
 

@@ -362,8 +362,9 @@ impl<'a> Builder<'a> {
             }
             let routes: Vec<usize> = bearers.iter().map(|id| id.route).collect();
             let identities = desk.identities(self.at(bearers[0]), &routes)?;
-            if !carried.is_empty() || !identities.is_empty() {
-                let work = SignatureWork { manifest, carried, identities };
+            let bundled = desk.bundles(self.at(bearers[0]))?;
+            if !carried.is_empty() || !identities.is_empty() || bundled {
+                let work = SignatureWork { manifest, carried, identities, bundled };
                 self.push(Work::Signatures(work), vec![manifest]);
             }
         }
@@ -480,7 +481,7 @@ fn listed(reasons: &[Reason]) -> String {
 
 fn check_cache(edits: &Edits, signatures_required: bool) -> Result<(), PlanError> {
     let trusted = edits.cache.as_ref().is_some_and(|used| used.dangerous_trust);
-    let signed = signatures_required || !edits.signing.signers.is_empty();
+    let signed = signatures_required || !edits.signing.is_empty();
     if trusted && signed { Err(PlanError::TrustedCache) } else { Ok(()) }
 }
 

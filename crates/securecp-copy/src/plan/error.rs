@@ -57,6 +57,14 @@ pub enum PlanError {
         /// The manifest signed.
         manifest: Digest,
     },
+    /// New bundles have nowhere to go.
+    #[error("{name} cannot hold the bundle that {signer} would make")]
+    NewBundle {
+        /// The destination.
+        name: String,
+        /// Who would have made it.
+        signer: String,
+    },
     /// A change would make signatures worthless.
     #[error(
         "changing {manifest} would invalidate its {count} signatures ({reasons}); use --remove-signatures to leave them behind"

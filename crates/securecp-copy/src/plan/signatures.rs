@@ -63,6 +63,16 @@ impl SignatureDesk<'_> {
         }
     }
 
+    /// Whether a manifest gets new bundles.
+    pub(super) fn bundles(&self, found: &FoundManifest) -> Result<bool, PlanError> {
+        let Some(bundler) = self.edits.signing.bundlers.first() else { return Ok(false) };
+        if !self.there.accepts.evidence {
+            let (name, signer) = (self.there.name.clone(), bundler.name());
+            return Err(PlanError::NewBundle { name, signer });
+        }
+        self.check_partial(found).map(|()| true)
+    }
+
     fn names(&self, routes: &[usize]) -> Result<Vec<Reference>, PlanError> {
         let names = self.there.names.iter().filter(|name| routes.contains(&name.route));
         let reference = |name: &crate::probe::Name| {

@@ -26,6 +26,19 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "REFERENCE")]
     pub(crate) sign_identity: Option<String>,
 
+    /// Form of new sigstore signatures: attachment (read by skopeo, podman, cosign 2), bundle (cosign 3), or both, the safe
+    /// choice [default: attachment]
+    #[arg(long, value_name = "FORM")]
+    pub(crate) sign_format: Option<String>,
+
+    /// Trusted root against which new bundles are verified before they are stored
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_trusted_root: Option<PathBuf>,
+
+    /// Make bundles by key that no transparency log has seen; verifiers must have been told to accept such
+    #[arg(long)]
+    pub(crate) dangerous_sign_without_log: bool,
+
     /// Sign an index although not every image that it names was judged in this run
     #[arg(long)]
     pub(crate) dangerous_sign_partial_index: bool,

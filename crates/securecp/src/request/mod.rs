@@ -19,7 +19,7 @@ pub(crate) use inspect::{InspectRequest, View};
 pub(crate) use resume::Resuming;
 pub(crate) use retry::Retry;
 pub(crate) use side::{Login, SideRequest};
-pub(crate) use sign::{SignRequest, SigningKey, index_signature};
+pub(crate) use sign::{BundleWitness, SignRequest, SigningKey, index_signature};
 
 use copy::unknown;
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use securecp_oci::Reference;
 use securecp_trust::{IndexSignature, sign_identity};
 
-use super::unknown;
+use super::{both, unknown};
 use crate::args::{JudgeArgs, SignArgs};
 use crate::failure::Failure;
 
@@ -18,6 +18,97 @@ pub(crate) struct SignRequest {
     pub(crate) passphrase_file: Option<PathBuf>,
     pub(crate) identity: Option<Reference>,
     pub(crate) dangerous_partial_index: bool,
+    /// What sigstore keys make.
+    pub(crate) format: SignFormat,
+}
+
+/// The forms of new sigstore signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum SignFormat {
+    /// Attachments only.
+    #[default]
+    Attachment,
+    /// Bundles only.
+    Bundle(BundleWitness),
+    /// Both.
+    Both(BundleWitness),
+}
+
+/// What a new bundle must have, beside a good signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BundleWitness {
+    /// What this trusted root proves.
+    TrustedRoot(PathBuf),
+    /// Nothing.
+    DangerousNone,
+}
+
+impl SignFormat {
+    /// Whether attachments are made.
+    pub(crate) fn attaches(&self) -> bool {
+        !matches!(self, Self::Bundle(_))
+    }
+
+    /// What bundles must have, if any are made.
+    pub(crate) fn bundles(&self) -> Option<&BundleWitness> {
+        match self {
+            Self::Attachment => None,
+            Self::Bundle(witness) | Self::Both(witness) => Some(witness),
+        }
+    }
+
+    fn read(args: &SignArgs, sigstore: bool) -> Result<Self, Failure> {
+        let form = args.sign_format.as_deref().unwrap_or("attachment");
+        let both: fn(BundleWitness) -> Self = match form {
+            "attachment" => return Self::attachment(args, sigstore),
+            "bundle" => Self::Bundle,
+            "both" => Self::Both,
+            other => return Err(unknown("--sign-format", "attachment, bundle or both", other)),
+        };
+        if !sigstore {
+            let problem = format!("--sign-format {form} has no effect without a sigstore key");
+            return Err(Failure::usage(problem));
+        }
+        BundleWitness::read(args).map(both)
+    }
+
+    fn attachment(args: &SignArgs, sigstore: bool) -> Result<Self, Failure> {
+        let options = [
+            ("--sign-format", args.sign_format.is_some() && !sigstore, "a sigstore key"),
+            (
+                "--sign-trusted-root",
+                args.sign_trusted_root.is_some(),
+                "--sign-format bundle or both",
+            ),
+            (
+                "--dangerous-sign-without-log",
+                args.dangerous_sign_without_log,
+                "--sign-format bundle or both",
+            ),
+        ];
+        match options.into_iter().find(|(_, given, _)| *given) {
+            Some((option, _, needed)) => {
+                Err(Failure::usage(format!("{option} has no effect without {needed}")))
+            }
+            None => Ok(Self::Attachment),
+        }
+    }
+}
+
+impl BundleWitness {
+    fn read(args: &SignArgs) -> Result<Self, Failure> {
+        match (&args.sign_trusted_root, args.dangerous_sign_without_log) {
+            (Some(root), false) => Ok(Self::TrustedRoot(root.clone())),
+            (None, true) => Ok(Self::DangerousNone),
+            (Some(_), true) => Err(both("--sign-trusted-root", "--dangerous-sign-without-log")),
+            (None, false) => Err(Failure::usage(
+                "new bundles need --sign-trusted-root FILE, against which they are verified",
+            )
+            .hint(
+                "--dangerous-sign-without-log makes bundles by key that no transparency log has seen",
+            )),
+        }
+    }
 }
 
 /// A key to sign with.
@@ -34,10 +125,12 @@ pub(crate) enum SigningKey {
 impl TryFrom<SignArgs> for SignRequest {
     type Error = Failure;
 
-    fn try_from(args: SignArgs) -> Result<Self, Failure> {
-        let files = args.sign_by_key_file.into_iter().map(SigningKey::File);
-        let sigstore = args.sign_by_sigstore_private_key.into_iter().map(SigningKey::Sigstore);
-        let gpg = args.sign_by.into_iter().map(SigningKey::Gpg);
+    fn try_from(mut args: SignArgs) -> Result<Self, Failure> {
+        let files = std::mem::take(&mut args.sign_by_key_file).into_iter().map(SigningKey::File);
+        let sigstore = std::mem::take(&mut args.sign_by_sigstore_private_key)
+            .into_iter()
+            .map(SigningKey::Sigstore);
+        let gpg = std::mem::take(&mut args.sign_by).into_iter().map(SigningKey::Gpg);
         // In the reference's order.
         let keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
         if keys.len() > 1 && args.sign_passphrase_file.is_some() {
@@ -55,13 +148,25 @@ impl TryFrom<SignArgs> for SignRequest {
                 return Err(Failure::usage(problem));
             }
         }
+        let sigstore = keys.iter().any(|key| matches!(key, SigningKey::Sigstore(_)));
+        let format = SignFormat::read(&args, sigstore)?;
+        if args.sign_identity.is_some() && !format.attaches() && keys_only_sigstore(&keys) {
+            return Err(Failure::usage(
+                "--sign-identity has no effect on bundles, which name no image",
+            ));
+        }
         Ok(Self {
             keys,
+            format,
             passphrase_file: args.sign_passphrase_file,
             identity: args.sign_identity.as_deref().map(identity).transpose()?,
             dangerous_partial_index: args.dangerous_sign_partial_index,
         })
     }
+}
+
+fn keys_only_sigstore(keys: &[SigningKey]) -> bool {
+    keys.iter().all(|key| matches!(key, SigningKey::Sigstore(_)))
 }
 
 fn identity(text: &str) -> Result<Reference, Failure> {
@@ -112,6 +217,40 @@ mod tests {
             assert!(failure.to_string().starts_with("Only one of --sign-by"), "{failure}");
         }
         assert_eq!(SignRequest::try_from(by(&["A", "B"])).unwrap().keys.len(), 2);
+    }
+
+    /// A bundle is not made without either proof that it will be accepted or the word that there is none.
+    #[test]
+    fn bundles_say_what_witnesses_them() {
+        let format = |form: &str, root: bool, without: bool, sigstore: bool| {
+            let args = SignArgs {
+                sign_format: Some(form.to_owned()),
+                sign_trusted_root: root.then(|| "root".into()),
+                dangerous_sign_without_log: without,
+                sign_by_sigstore_private_key: if sigstore { vec!["k".into()] } else { Vec::new() },
+                ..by(&["A"])
+            };
+            SignRequest::try_from(args).map(|request| request.format)
+        };
+        let root = || BundleWitness::TrustedRoot("root".into());
+        assert_eq!(format("attachment", false, false, true).unwrap(), SignFormat::Attachment);
+        assert_eq!(format("bundle", true, false, true).unwrap(), SignFormat::Bundle(root()));
+        assert_eq!(format("both", true, false, true).unwrap(), SignFormat::Both(root()));
+        let none = SignFormat::Both(BundleWitness::DangerousNone);
+        assert_eq!(format("both", false, true, true).unwrap(), none);
+        for (form, root, without, sigstore, expected) in [
+            ("bundle", false, false, true, "new bundles need --sign-trusted-root"),
+            ("both", true, true, true, "--sign-trusted-root"),
+            ("attachment", true, false, true, "--sign-trusted-root has no effect"),
+            ("attachment", false, true, true, "--dangerous-sign-without-log has no effect"),
+            ("both", true, false, false, "--sign-format both has no effect without a sigstore key"),
+            ("attachment", false, false, false, "--sign-format has no effect"),
+            ("cosign", false, false, true, "--sign-format: expected attachment, bundle or both"),
+        ] {
+            let failure = format(form, root, without, sigstore).unwrap_err();
+            assert!(failure.to_string().starts_with(expected), "{failure}");
+            assert_eq!(failure.exit(), Exit::Usage);
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Keys for sigstore signatures.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -16,15 +15,12 @@ use crate::files::read_bounded;
 use crate::prompt;
 
 /// Unlocks the key in a file, with a passphrase from the terminal if none was given.
-pub(super) fn key_in_file(
-    path: &Path,
-    passphrase: Option<Passphrase>,
-) -> Result<Arc<dyn ImageSigner>, Failure> {
+pub(super) fn key_in_file(path: &Path, passphrase: Option<Passphrase>) -> Result<ByKey, Failure> {
     let option = || format!("--sign-by-sigstore-private-key {}", path.display());
     let file = read(path).with_context(option)?;
     let passphrase = passphrase.map_or_else(|| ask(path), Ok)?;
     let key = SigstoreKey::from_encrypted_pem(&file, Some(&passphrase)).with_context(option)?;
-    Ok(Arc::new(ByKey(SigstoreSigner::new(key))))
+    Ok(ByKey(SigstoreSigner::new(key)))
 }
 
 /// Asks for the passphrase of the key in a file.
@@ -40,7 +36,7 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 
 /// A key whose public half everybody who verifies knows.
 #[derive(Debug)]
-struct ByKey(SigstoreSigner);
+pub(super) struct ByKey(pub(super) SigstoreSigner);
 
 impl ImageSigner for ByKey {
     fn name(&self) -> String {
