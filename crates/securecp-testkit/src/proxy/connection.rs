@@ -246,6 +246,7 @@ impl Line<'_> {
         };
         let bodiless = exchange.call.method == "HEAD" || matches!(head.status(), 204 | 304);
         let framing = if bodiless { Framing::Length(0) } else { head.framing(Framing::UntilClose) };
+        exchange.plan.answered.iter().for_each(|hook| (hook.0)(&exchange.call));
         if exchange.plan.lose_answer {
             let mut pieces = Pieces::new(&mut reader, framing);
             while pieces.next()?.is_some() {}

@@ -35,7 +35,7 @@ use log::Log;
 use plan::Plan;
 
 pub use log::Seen;
-pub use rule::{Call, Fault, Handler, How, Point, Reply, Rule, Side};
+pub use rule::{Call, Fault, Handler, Hook, How, Point, Reply, Rule, Side};
 
 /// What a proxy writes down.
 #[derive(Debug, Clone, Copy, Default)]

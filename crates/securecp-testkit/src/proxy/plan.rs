@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::rule::{Fault, Handler, How, Point, Reply, Side};
+use super::rule::{Fault, Handler, Hook, How, Point, Reply, Side};
 
 /// Everything that the rules want of one request.
 #[derive(Debug, Default)]
@@ -8,6 +8,7 @@ pub(super) struct Plan {
     pub(super) delay: Duration,
     pub(super) early: Option<Early>,
     pub(super) handlers: Vec<Handler>,
+    pub(super) answered: Vec<Hook>,
     pub(super) lose_answer: bool,
     pub(super) breaks: Vec<(Side, Point, How)>,
     pub(super) throttle: Option<u64>,
@@ -42,6 +43,7 @@ impl Plan {
             Fault::AnswerEarly(reply) => self.end_early(Early::AnswerUnread(reply)),
             Fault::Reset => self.end_early(Early::Reset),
             Fault::Handle(handler) => self.handlers.push(handler),
+            Fault::Answered(hook) => self.answered.push(hook),
             Fault::LoseAnswer => self.lose_answer = true,
             Fault::Break(side, point, how) => self.breaks.push((side, point, how)),
             Fault::Delay(delay) => self.delay += delay,

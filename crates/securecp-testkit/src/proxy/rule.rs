@@ -136,6 +136,23 @@ impl fmt::Debug for Handler {
     }
 }
 
+/// Is called, and changes nothing.
+#[derive(Clone)]
+pub struct Hook(pub(super) Arc<dyn Fn(&Call) + Send + Sync>);
+
+impl Hook {
+    /// Wraps a function.
+    pub fn new(call: impl Fn(&Call) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(call))
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
 /// One thing that a [`Rule`] does to a request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -146,6 +163,8 @@ pub enum Fault {
     AnswerEarly(Reply),
     /// A function decides.
     Handle(Handler),
+    /// A function is called when the registry has done its work, before the client hears of it.
+    Answered(Hook),
     /// The connection is reset as soon as the head was read.
     Reset,
     /// The registry does its work, then the connection is reset instead of the answer.
