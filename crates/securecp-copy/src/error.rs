@@ -2,12 +2,13 @@ use std::error::Error;
 use std::fmt::{self, Display};
 
 use securecp_layer::{LayerError, Stopped};
-use securecp_oci::{ManifestError, PlatformWish};
+use securecp_oci::{Digest, ManifestError, PlatformWish};
 use securecp_transport::TransportError;
 use securecp_trust::Refusal;
 
 use crate::names::NameState;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, shown};
+use crate::protection::Protection;
 
 /// What was being done when a copy failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +101,27 @@ pub enum Cause {
         /// Every name of the job, and what became of it.
         names: Vec<(String, NameState)>,
         /// Why.
-        source: TransportError,
+        source: Box<Cause>,
+    },
+    /// A name stands for what must not be replaced.
+    #[error("{name} is expected to stand for {expected}, but stands for {}", shown(found.as_ref()))]
+    Protected {
+        /// The name.
+        name: String,
+        /// What it may stand for.
+        expected: Protection,
+        /// What it stands for.
+        found: Option<Digest>,
+    },
+    /// Somebody else moved a name at the same time.
+    #[error("{name} was moved to {wanted} and stands for {} now: another writer was faster", shown(found.as_ref()))]
+    LostRace {
+        /// The name.
+        name: String,
+        /// What it was moved to.
+        wanted: Digest,
+        /// What it stands for.
+        found: Option<Digest>,
     },
     /// The policy refused the image.
     #[error(transparent)]
@@ -221,6 +242,14 @@ impl CopyError {
     pub fn is_transient(&self) -> bool {
         matches!(&self.cause, Cause::Transport(error) if error.is_transient())
     }
+
+    /// What became of each name, where they could not all be given.
+    pub fn names(&self) -> Option<&[(String, NameState)]> {
+        match &self.cause {
+            Cause::Names { names, .. } => Some(names),
+            _ => None,
+        }
+    }
 }
 
 /// Which names moved and which did not.
@@ -231,6 +260,7 @@ fn names_left(names: &[(String, NameState)]) -> String {
     };
     let lists = [
         ("moved", list(&[NameState::Moved, NameState::Stands])),
+        ("lost to another writer", list(&[NameState::Lost])),
         ("not known", list(&[NameState::Unclear])),
         ("not moved", list(&[NameState::NotMoved])),
     ];

@@ -7,6 +7,7 @@ use crate::error::CopyError;
 use crate::parallel::Workers;
 use crate::plan::{Plan, Reason};
 use crate::probe::probe;
+use crate::protection::Protection;
 use crate::route::{Route, Storage, storages};
 use crate::run::write;
 use crate::schema1::restate;
@@ -26,6 +27,8 @@ pub struct Job<'a> {
     pub gate: &'a Gate<'a>,
     /// What is to be changed on the way.
     pub edits: &'a Edits,
+    /// Which names may be moved.
+    pub protection: &'a Protection,
     /// How hard to try.
     pub effort: Effort,
     /// Stop after the plan is made.
@@ -53,7 +56,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { parallel_blobs: 6, parallel_requests: 16, retry_times: 2, retry_delay: None }
+        Self { parallel_blobs: 6, parallel_requests: 32, retry_times: 2, retry_delay: None }
     }
 }
 
@@ -125,7 +128,7 @@ pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
     let admitted = admit(job, found)?;
     restate(&copying, &admitted)?;
     let there = probe(&copying, &admitted)?;
-    let plan = Plan::new(admitted, job.edits, there).map_err(CopyError::plan)?;
+    let plan = Plan::new(admitted, job, there).map_err(CopyError::plan)?;
     if job.dry_run {
         return Ok(Outcome { plan, written: None });
     }

@@ -21,6 +21,7 @@ mod noted;
 mod parallel;
 mod plan;
 mod probe;
+mod protection;
 mod route;
 mod run;
 mod schedule;
@@ -40,6 +41,7 @@ pub use plan::{
     PlannedName, Produced, Reason, SignatureWork, Work,
 };
 pub use probe::{Name, There};
+pub use protection::Protection;
 pub use route::{Route, Target};
 pub use select::{IndexMode, Select, host_platform};
 pub use survey::{Found, FoundManifest};

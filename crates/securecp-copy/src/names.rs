@@ -1,46 +1,15 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use securecp_oci::RawManifest;
+use securecp_oci::{Digest, RawManifest};
 use securecp_transport::{CommitError, Naming, Writing};
 
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::noted::Noted;
 use crate::plan::{Plan, PlannedName};
+use crate::protection::Protection;
+use crate::route::{Storage, StorageName};
 use crate::run::Writings;
-
-/// Gives the names, in every storage that was written. The last step; what a failure leaves is named in it.
-pub(crate) fn commit(
-    plan: &Plan,
-    copying: &Copying<'_>,
-    writings: Writings<'_>,
-    manifests: &[Option<RawManifest>],
-) -> Result<(), CopyError> {
-    let writings = writings.into_iter().enumerate();
-    let begun: Vec<_> = writings
-        .filter_map(|(storage, writing)| Some((storage, Mutex::new(Some(writing?)))))
-        .collect();
-    let states = Mutex::new(vec![NameState::NotMoved; plan.names().len()]);
-    for (position, name) in plan.names().iter().enumerate() {
-        if plan.stands(name) {
-            locked(&states)[position] = NameState::Stands;
-        }
-    }
-    let commit = |(storage, writing): &(usize, Mutex<Option<Box<dyn Writing + '_>>>)| {
-        let Some(writing) = locked(writing).take() else { return Ok(()) };
-        let moving = Moving { plan, storage: *storage, manifests };
-        let ended = writing.commit(&moving.namings(), copying.job.scope);
-        moving.note(&ended, &mut locked(&states));
-        ended.map_err(|error| (*storage, error))
-    };
-    let noted = Noted::begin(plan, copying.job, manifests);
-    let ended = copying.workers.each(&begun, commit);
-    noted.end(plan, &locked(&states), ended.is_ok());
-    ended.map(drop).map_err(|(storage, error)| {
-        let place = copying.storages[storage].to.name();
-        failure(plan, &locked(&states), place, error)
-    })
-}
 
 /// What became of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,41 +22,87 @@ pub enum NameState {
     NotMoved,
     /// It was being moved; it may or may not stand for what was copied.
     Unclear,
+    /// It was moved, and by somebody else again.
+    Lost,
+}
+
+/// Gives the names, in every storage that was written. The last step; what a failure leaves is named in it.
+pub(crate) fn commit<'a>(
+    plan: &'a Plan,
+    copying: &'a Copying<'a>,
+    writings: Writings<'a>,
+    manifests: &'a [Option<RawManifest>],
+) -> Result<(), CopyError> {
+    let before = |name| match plan.stands(name) {
+        true => NameState::Stands,
+        false => NameState::NotMoved,
+    };
+    let states = Mutex::new(plan.names().iter().map(before).collect());
+    let mut moving = Vec::new();
+    for (at, writing) in writings.into_iter().enumerate() {
+        let Some(writing) = writing else { continue };
+        let (storage, writing) = (&copying.storages[at], Mutex::new(Some(writing)));
+        moving.push(Moving { plan, copying, at, storage, manifests, writing, states: &states });
+    }
+    let ended = copying
+        .workers
+        .each(&moving, |moving| moving.commit().map_err(|cause| (moving.storage.to.name(), cause)));
+    ended.map(drop).map_err(|(place, cause)| failure(plan, &locked(&states), place, cause))
 }
 
 /// The names of one storage.
 struct Moving<'a> {
     plan: &'a Plan,
-    storage: usize,
+    copying: &'a Copying<'a>,
+    at: usize,
+    storage: &'a Storage<'a>,
     manifests: &'a [Option<RawManifest>],
+    /// Until it is used.
+    writing: Mutex<Option<Box<dyn Writing + 'a>>>,
+    states: &'a Mutex<Vec<NameState>>,
+}
+
+/// A name on its way.
+struct Going<'a> {
+    /// Among all names of the plan.
+    position: usize,
+    planned: &'a PlannedName,
+    asked: StorageName<'a>,
+    root: &'a RawManifest,
 }
 
 impl<'a> Moving<'a> {
-    fn names(&self) -> impl Iterator<Item = (usize, &'a PlannedName)> {
-        let storage = self.storage;
-        let names = self.plan.names().iter().enumerate();
-        names.filter(move |(_, name)| name.storage == storage)
+    fn commit(&self) -> Result<(), Cause> {
+        let Some(writing) = locked(&self.writing).take() else { return Ok(()) };
+        let going = self.going();
+        self.copying.workers.each(&going, |name| self.check_before(name))?;
+        let namings: Vec<Naming<'_>> = going.iter().map(|name| self.naming(name)).collect();
+        let ended = writing.commit(&namings, self.copying.job.scope);
+        self.note(&going, &ended);
+        ended.map_err(|error| error.cause)?;
+        self.copying.workers.each(&going, |name| self.check_after(name)).map(drop)
     }
 
-    /// Further tags first: the name that the user gave comes last of all.
-    fn in_order(&self) -> Vec<(usize, &'a PlannedName)> {
-        let mut names: Vec<_> = self.names().collect();
-        names.sort_by_key(|(_, name)| name.name.tag.is_none());
-        names
-    }
-
-    fn namings(&self) -> Vec<Naming<'a>> {
-        let naming = |(_, name): (usize, &'a PlannedName)| {
-            let root = self.manifests[name.root.0].as_ref()?;
-            let stands = self.plan.stands(name);
-            Some(Naming { entry: name.name.entry.as_deref(), root, stands })
+    fn going(&self) -> Vec<Going<'a>> {
+        let planned = self.plan.names().iter().enumerate();
+        let planned = planned.filter(|(_, name)| name.storage == self.at);
+        let going = |((position, planned), asked): ((usize, &'a PlannedName), &StorageName<'a>)| {
+            let root = self.manifests[planned.root.0].as_ref()?;
+            Some(Going { position, planned, asked: *asked, root })
         };
-        self.in_order().into_iter().filter_map(naming).collect()
+        planned.zip(&self.storage.names).filter_map(going).collect()
     }
 
-    fn note(&self, ended: &Result<(), CommitError>, states: &mut [NameState]) {
-        for (turn, (position, _)) in self.in_order().into_iter().enumerate() {
-            let state = &mut states[position];
+    fn naming<'b>(&self, name: &'b Going<'_>) -> Naming<'b> {
+        let (stands, further) = (self.plan.stands(name.planned), name.asked.tag.is_some());
+        let entry = name.planned.name.entry.as_deref();
+        Naming { entry, root: name.root, stands, further }
+    }
+
+    fn note(&self, going: &[Going<'_>], ended: &Result<(), CommitError>) {
+        let mut states = locked(self.states);
+        for (turn, name) in going.iter().enumerate() {
+            let state = &mut states[name.position];
             match ended {
                 _ if *state == NameState::Stands => {}
                 Ok(()) => *state = NameState::Moved,
@@ -97,21 +112,52 @@ impl<'a> Moving<'a> {
             }
         }
     }
+
+    /// What a protected name stands for now; asked directly before and after it is moved.
+    fn current(&self, name: &Going<'_>) -> Result<Option<Option<Digest>>, Cause> {
+        if self.copying.job.protection == &Protection::None {
+            return Ok(None);
+        }
+        let scope = self.copying.job.scope;
+        Ok(Some(name.asked.to.current(name.asked.tag, scope)?))
+    }
+
+    fn check_before(&self, name: &Going<'_>) -> Result<(), Cause> {
+        let Some(found) = self.current(name)? else { return Ok(()) };
+        let protection = self.copying.job.protection;
+        if protection.allows(found.as_ref(), name.root.digest()) {
+            return Ok(());
+        }
+        let (expected, name) = (protection.clone(), self.plan.shown(name.planned));
+        Err(Cause::Protected { name, expected, found })
+    }
+
+    fn check_after(&self, name: &Going<'_>) -> Result<(), Cause> {
+        let wanted = name.root.digest();
+        match self.current(name)? {
+            Some(found) if found.as_ref() != Some(wanted) => {
+                locked(self.states)[name.position] = NameState::Lost;
+                let shown = self.plan.shown(name.planned);
+                Err(Cause::LostRace { name: shown, wanted: wanted.clone(), found })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One name that did not move needs no list.
-fn failure(plan: &Plan, states: &[NameState], place: String, error: CommitError) -> CopyError {
+fn failure(plan: &Plan, states: &[NameState], place: String, cause: Cause) -> CopyError {
     let cause = match states {
-        [_] => Cause::Transport(error.cause),
+        [_] => cause,
         _ => {
             let names = plan.names().iter().zip(states);
             let names = names.map(|(name, state)| (plan.shown(name), *state)).collect();
-            Cause::Names { names, source: error.cause }
+            Cause::Names { names, source: Box::new(cause) }
         }
     };
     CopyError { phase: Phase::Commit, side: Some(Side::Destination), place, cause }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

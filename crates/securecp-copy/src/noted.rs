@@ -42,6 +42,7 @@ impl Noted {
                 NameState::Stands => "stood",
                 NameState::NotMoved => "not-moved",
                 NameState::Unclear => "unclear",
+                NameState::Lost => "lost",
             };
             notes.note(&format!("{state} {}", plan.shown(name)));
         }

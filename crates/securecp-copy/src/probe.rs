@@ -7,6 +7,7 @@ use securecp_trust::Admitted;
 use crate::error::{CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::route::{Storage, StorageName};
+use crate::select::Select;
 use crate::survey::Found;
 
 /// What one storage has and takes, asked without any effect.
@@ -67,24 +68,50 @@ impl Probe<'_> {
     fn ask(&self, found: &[&Found]) -> Result<There, TransportError> {
         let Self { copying: Copying { job, workers, .. }, storage } = self;
         let (to, scope) = (storage.to, job.scope);
-        for name in storage.names.iter().filter(|name| name.tag.is_none()) {
-            name.to.check(scope)?;
-        }
+        to.check(scope)?;
+        let names = workers.each(&storage.names, |name| self.name(name))?;
         let routes = storage.routes();
+        let settled = self.settled(&names, found);
         let coming: Vec<&Found> = routes.iter().map(|route| found[*route]).collect();
-        let (blobs, manifests) = (blobs_of(&coming), manifests_of(&coming));
-        let has_blob = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
-        let has_manifest = workers.each(&manifests, |manifest| to.has_manifest(manifest, scope))?;
+        let whole: Vec<&Found> = settled.iter().map(|route| found[*route]).collect();
+        let mut has_blob = certain(blobs_of(&whole).into_iter().map(|blob| blob.digest));
+        let mut has_manifest = certain(manifests_of(&whole).iter().map(|m| m.digest().clone()));
+        if to.vouches_for_names() {
+            has_manifest.extend(names.iter().filter_map(|name| Some((name.now.clone()?, true))));
+        }
+        let (mut blobs, mut manifests) = (blobs_of(&coming), manifests_of(&coming));
+        blobs.retain(|blob| !has_blob.contains_key(&blob.digest));
+        manifests.retain(|manifest| !has_manifest.contains_key(manifest.digest()));
+        let found_blobs = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
+        let found_manifests = workers.each(&manifests, |m| to.has_manifest(m, scope))?;
+        has_blob.extend(blobs.into_iter().map(|blob| blob.digest).zip(found_blobs));
         let digests = manifests.iter().map(|manifest| manifest.digest().clone());
+        has_manifest.extend(digests.zip(found_manifests));
         Ok(There {
             name: to.name(),
             accepts: to.accepts(),
-            blobs: blobs.into_iter().map(|blob| blob.digest).zip(has_blob).collect(),
-            manifests: digests.zip(has_manifest).collect(),
-            names: workers.each(&storage.names, |name| self.name(name))?,
+            blobs: has_blob,
+            manifests: has_manifest,
+            names,
             mount_from: self.mount_candidates(&routes),
             routes,
         })
+    }
+
+    /// The routes whose every name here stands for their image already. Among many images such a one is taken as whole,
+    /// unless only some of its platforms are copied: it may have come as others.
+    fn settled(&self, names: &[Name], found: &[&Found]) -> Vec<usize> {
+        let job = self.copying.job;
+        let partial = matches!(job.select, Select::Platforms { .. });
+        if job.routes.len() < 2 || partial || !self.storage.to.vouches_for_names() {
+            return Vec::new();
+        }
+        let stands = |name: &Name| {
+            let root = found[name.route].manifests().first();
+            root.is_some_and(|root| name.now.as_ref() == Some(root.subject.manifest.digest()))
+        };
+        let all = |route: &usize| names.iter().filter(|name| name.route == *route).all(stands);
+        self.storage.routes().into_iter().filter(all).collect()
     }
 
     fn name(&self, name: &StorageName<'_>) -> Result<Name, TransportError> {
@@ -112,6 +139,10 @@ impl Probe<'_> {
         let candidates = candidates.filter(|(_, from)| usable(from));
         candidates.map(|(route, from)| (route, from.clone())).collect()
     }
+}
+
+fn certain(digests: impl Iterator<Item = Digest>) -> HashMap<Digest, bool> {
+    digests.map(|digest| (digest, true)).collect()
 }
 
 /// Every blob of every image, each digest once.

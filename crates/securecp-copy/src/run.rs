@@ -142,9 +142,14 @@ fn run(plan: &Plan, copying: &Copying<'_>, writings: &Writings<'_>) -> Result<Ra
     Ok(collect(done))
 }
 
+/// A blob up to so many bytes is a small request like any other: what it costs are round trips.
+const SMALL: u64 = 128 << 10;
+
 fn weight(work: &Work) -> Weight {
     match work {
-        Work::Blob(BlobWork { action: BlobAction::Copy { .. }, source, .. }) => {
+        Work::Blob(BlobWork { action: BlobAction::Copy { .. }, source, changes, .. })
+            if source.size > SMALL || !changes.is_empty() =>
+        {
             Weight::Heavy(source.size)
         }
         _ => Weight::Light,

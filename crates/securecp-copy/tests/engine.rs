@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use securecp_copy::{
-    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Route, Select, Side,
-    Signing, Target, copy,
+    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Protection, Route,
+    Select, Side, Signing, Target, copy,
 };
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
@@ -359,6 +359,7 @@ struct Ask<'a> {
     policy: Policy,
     index_signature: IndexSignature,
     edits: Edits,
+    protection: Protection,
     effort: Effort,
     dry_run: bool,
     scope: Scope,
@@ -374,6 +375,7 @@ impl<'a> Ask<'a> {
             policy: Policy::insecure_accept_anything(),
             index_signature: IndexSignature::default(),
             edits: Edits::default(),
+            protection: Protection::None,
             effort: Effort { retry_delay: Some(Duration::from_millis(1)), ..Effort::default() },
             dry_run: false,
             scope: Scope::new(),
@@ -389,6 +391,7 @@ impl<'a> Ask<'a> {
             policy: &self.policy,
             gate: &Gate::new(&keys).index_signature(self.index_signature),
             edits: &self.edits,
+            protection: &self.protection,
             effort: self.effort,
             dry_run: self.dry_run,
             scope: &self.scope,

@@ -75,6 +75,12 @@ pub trait Destination: Send + Sync {
         None
     }
 
+    /// Whether what a name stands for is surely there, so that asking for the manifest as well would be the same question
+    /// again.
+    fn vouches_for_names(&self) -> bool {
+        false
+    }
+
     /// What it takes.
     fn accepts(&self) -> Accepts;
 
@@ -226,17 +232,19 @@ pub struct Naming<'a> {
     pub root: &'a RawManifest,
     /// It stands for that manifest already.
     pub stands: bool,
+    /// It is one beside the name that the user gave, which comes last.
+    pub further: bool,
 }
 
 impl<'a> Naming<'a> {
     /// The name that `destination` itself has.
     pub fn own(destination: &'a dyn Destination, root: &'a RawManifest) -> Self {
-        Self { entry: destination.entry(), root, stands: false }
+        Self { entry: destination.entry(), root, stands: false, further: false }
     }
 
     /// A further name beside it.
     pub fn tag(tag: &'a Tag, root: &'a RawManifest) -> Self {
-        Self { entry: Some(tag.as_str()), root, stands: false }
+        Self { entry: Some(tag.as_str()), root, stands: false, further: true }
     }
 }
 

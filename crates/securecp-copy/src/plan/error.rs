@@ -2,6 +2,8 @@ use securecp_crypt::CryptError;
 use securecp_layer::LayerError;
 use securecp_oci::{ConvertError, Digest, MediaType};
 
+use crate::protection::Protection;
+
 /// Why a request cannot be planned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -44,6 +46,16 @@ pub enum PlanError {
         name: String,
         /// The one before it.
         other: String,
+    },
+    /// A name stands for what must not be replaced.
+    #[error("{name} is expected to stand for {expected}, but stands for {}", shown(found.as_ref()))]
+    Protected {
+        /// The name.
+        name: String,
+        /// What it may stand for.
+        expected: Protection,
+        /// What it stands for.
+        found: Option<Digest>,
     },
     /// Signatures would be lost.
     #[error(
@@ -199,4 +211,9 @@ pub enum PlanError {
         /// Why.
         source: CryptError,
     },
+}
+
+/// What a name stands for.
+pub(crate) fn shown(found: Option<&Digest>) -> String {
+    found.map_or_else(|| "nothing".to_owned(), Digest::to_string)
 }

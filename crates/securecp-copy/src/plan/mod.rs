@@ -5,9 +5,9 @@ use securecp_transport::Place;
 use securecp_trust::{Admitted, RequirementKind, Verdict};
 
 use crate::chain::Step;
-use crate::edits::Edits;
-use crate::job::Written;
+use crate::job::{Job, Written};
 use crate::probe::{Name, There};
+use crate::protection::Protection;
 use crate::survey::{Found, FoundManifest};
 use crate::written;
 
@@ -17,6 +17,7 @@ mod layers;
 mod signatures;
 
 pub use error::PlanError;
+pub(crate) use error::shown;
 
 /// Names a node of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -233,9 +234,10 @@ impl Plan {
     /// The request cannot be fulfilled; see [`PlanError`].
     pub(crate) fn new(
         admitted: Vec<Admitted<Found>>,
-        edits: &Edits,
+        job: &Job<'_>,
         there: Vec<There>,
     ) -> Result<Self, PlanError> {
+        let edits = job.edits;
         let signatures_required = admitted.iter().any(|one| asks_for_signatures(one.verdict()));
         build::check(edits, &there, signatures_required)?;
         let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
@@ -243,7 +245,24 @@ impl Plan {
         for storage in 0..there.len() {
             names.extend(build::extend(&mut nodes, storage, &found, edits, &there)?);
         }
-        Ok(Self { admitted, there, nodes, names })
+        let plan = Self { admitted, there, nodes, names };
+        plan.check_names(job.protection)?;
+        Ok(plan)
+    }
+
+    /// A name that must not be moved is told before anything is sent, where it is known what it would stand for.
+    fn check_names(&self, protection: &Protection) -> Result<(), PlanError> {
+        let held = |name: &&PlannedName| {
+            self.digest_of(name)
+                .is_some_and(|wanted| !protection.allows(name.name.now.as_ref(), wanted))
+        };
+        self.names.iter().find(held).map_or(Ok(()), |name| {
+            Err(PlanError::Protected {
+                name: self.shown(name),
+                expected: protection.clone(),
+                found: name.name.now.clone(),
+            })
+        })
     }
 
     /// The nodes; what a node needs stands before it.

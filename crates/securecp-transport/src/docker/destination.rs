@@ -1,4 +1,5 @@
 use std::sync::OnceLock;
+use std::thread;
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
@@ -16,6 +17,8 @@ use crate::{
 const NO_PLACE: &str = "no place for signatures is configured";
 /// What the reference says, too.
 const DISABLED: &str = "writing sigstore attachments is disabled by configuration";
+/// Tags that are moved at the same time.
+const TAGS_AT_ONCE: usize = 16;
 
 /// A place in a registry.
 pub(crate) struct DockerDestination {
@@ -56,6 +59,24 @@ impl DockerDestination {
                 Err(error) => Err(error),
             },
         }
+    }
+
+    /// Moves tags at the same time.
+    fn name_all(
+        &self,
+        names: &[(usize, &Naming<'_>)],
+        scope: &Scope,
+    ) -> Vec<Result<(), TransportError>> {
+        thread::scope(|threads| {
+            let mut begun = Vec::new();
+            for (_, naming) in names {
+                begun.push(threads.spawn(move || self.name_it(naming, scope)));
+            }
+            let join = |put: thread::ScopedJoinHandle<'_, _>| {
+                put.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            begun.into_iter().map(join).collect()
+        })
     }
 
     /// Moves one tag. What goes by its digest alone has no name to move.
@@ -118,6 +139,10 @@ impl Destination for DockerDestination {
         Some(format!("docker {} {signatures:?} {attached}", self.reference.repository()))
     }
 
+    fn vouches_for_names(&self) -> bool {
+        true
+    }
+
     fn entry(&self) -> Option<&str> {
         self.reference.tag().map(Tag::as_str)
     }
@@ -135,9 +160,10 @@ impl Destination for DockerDestination {
         }
     }
 
-    /// The registry answers, and knows us: whether it lets us write is only known by writing.
+    /// Whether the registry answers and knows us is seen when it is asked for the names; whether it lets us write is only
+    /// known by writing.
     fn check(&self, scope: &Scope) -> Result<(), TransportError> {
-        self.current(None, scope)?;
+        scope.check()?;
         // What is not known now is asked again when there is a signature to store, and fails then.
         if let (Some(_), Ok(keeps)) = (&self.signatures, kept::keeps(&self.client, scope)) {
             self.keeps.get_or_init(|| keeps);
@@ -280,11 +306,21 @@ impl Writing for DockerWriting<'_> {
     fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
         let mut moved = Vec::new();
         let moving = names.iter().enumerate().filter(|(_, naming)| !naming.stands);
-        for (position, naming) in moving {
-            if let Err(cause) = self.to.name_it(naming, scope) {
-                return Err(CommitError { cause, moved, unclear: vec![position] });
+        let (further, last): (Vec<_>, Vec<_>) = moving.partition(|(_, naming)| naming.further);
+        for together in further.chunks(TAGS_AT_ONCE).chain(last.chunks(TAGS_AT_ONCE)) {
+            let (mut cause, mut unclear) = (None, Vec::new());
+            for ((position, _), put) in together.iter().zip(self.to.name_all(together, scope)) {
+                match put {
+                    Ok(()) => moved.push(*position),
+                    Err(error) => {
+                        cause.get_or_insert(error);
+                        unclear.push(*position);
+                    }
+                }
             }
-            moved.push(position);
+            if let Some(cause) = cause {
+                return Err(CommitError { cause, moved, unclear });
+            }
         }
         Ok(())
     }
