@@ -44,9 +44,11 @@ pub(crate) fn commit<'a>(
         let (storage, writing) = (&copying.storages[at], Mutex::new(Some(writing)));
         moving.push(Moving { plan, copying, at, storage, manifests, writing, states: &states });
     }
+    let noted = Noted::begin(plan, copying.job, manifests);
     let ended = copying
         .workers
         .each(&moving, |moving| moving.commit().map_err(|cause| (moving.storage.to.name(), cause)));
+    noted.end(plan, &locked(&states), ended.is_ok());
     ended.map(drop).map_err(|(place, cause)| failure(plan, &locked(&states), place, cause))
 }
 

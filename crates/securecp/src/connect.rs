@@ -102,28 +102,70 @@ impl<'a> Doors<'a> {
         side: &SideRequest,
         lookaside: &Lookaside,
     ) -> Result<Box<dyn Source>, Failure> {
-        let signatures = lookaside.of(name, &self.net, &self.tls)?;
-        let options = SourceOptions { signatures, ..self.source_options(side) };
-        let opened = open_source(name, &options);
-        Ok(opened.with_context(|| format!("initializing source {name}"))?)
+        self.sources(side, lookaside).open(name)
     }
 
-    /// Takes the place to write to, without any effect there.
-    pub(crate) fn destination(
-        &self,
-        name: &ImageName,
+    /// Opens many images of one side, which share connections and tokens.
+    pub(crate) fn sources<'b>(
+        &'b self,
         side: &SideRequest,
-        lookaside: &Lookaside,
-        references: &[Reference],
-    ) -> Result<Box<dyn Destination>, Failure> {
+        lookaside: &'b Lookaside,
+    ) -> SourceDoor<'b> {
+        SourceDoor { doors: self, options: self.source_options(side), lookaside }
+    }
+
+    /// Takes places to write to, without any effect there; they share connections and tokens.
+    pub(crate) fn destinations<'b>(
+        &'b self,
+        side: &SideRequest,
+        lookaside: &'b Lookaside,
+    ) -> DestinationDoor<'b> {
         let options = DestinationOptions {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
-            additional_references: references.to_vec(),
             partial: self.resuming.partial,
             daemon: self.daemon(side),
-            signatures: lookaside.of(name, &self.net, &self.tls)?,
             ..DestinationOptions::default()
+        };
+        DestinationDoor { doors: self, options, lookaside }
+    }
+}
+
+/// Opens images of one side, with their signatures.
+#[derive(Debug)]
+pub(crate) struct SourceDoor<'a> {
+    doors: &'a Doors<'a>,
+    options: SourceOptions,
+    lookaside: &'a Lookaside,
+}
+
+impl SourceDoor<'_> {
+    pub(crate) fn open(&self, name: &ImageName) -> Result<Box<dyn Source>, Failure> {
+        let signatures = self.lookaside.of(name, &self.doors.net, &self.doors.tls)?;
+        let options = SourceOptions { signatures, ..self.options.clone() };
+        let opened = open_source(name, &options);
+        Ok(opened.with_context(|| format!("initializing source {name}"))?)
+    }
+}
+
+/// Takes places to write to.
+#[derive(Debug)]
+pub(crate) struct DestinationDoor<'a> {
+    doors: &'a Doors<'a>,
+    options: DestinationOptions,
+    lookaside: &'a Lookaside,
+}
+
+impl DestinationDoor<'_> {
+    pub(crate) fn open(
+        &self,
+        name: &ImageName,
+        references: &[Reference],
+    ) -> Result<Box<dyn Destination>, Failure> {
+        let options = DestinationOptions {
+            additional_references: references.to_vec(),
+            signatures: self.lookaside.of(name, &self.doors.net, &self.doors.tls)?,
+            ..self.options.clone()
         };
         let opened = open_destination(name, &options);
         Ok(opened.with_context(|| format!("initializing destination {name}"))?)

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use anyhow::anyhow;
-use securecp_copy::CopyError;
+use securecp_copy::{CopyError, NameState};
 use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
@@ -78,6 +78,11 @@ impl Failure {
     /// What the policy found, if that is why.
     pub(crate) fn verdict(&self) -> Option<&Verdict> {
         self.error.chain().find_map(refusal).map(Refusal::verdict)
+    }
+
+    /// What became of each name, if not all could be given.
+    pub(crate) fn names(&self) -> Option<&[(String, NameState)]> {
+        self.error.chain().find_map(|cause| cause.downcast_ref().and_then(CopyError::names))
     }
 
     /// Writes the error and its hint; a standard error that cannot be written leaves only the exit code.

@@ -10,16 +10,16 @@ use super::{
 /// Copy an image
 ///
 /// An image is TRANSPORT:NAME, for example docker://registry.example/app:v1, oci:DIRECTORY:NAME or dir:DIRECTORY. The
-/// names at the destination change last, after everything else has arrived and was read back.
+/// names at the destinations change last, after everything else has arrived and was read back.
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
     /// Image to copy
     #[arg(value_name = "SOURCE", required = true)]
     pub(crate) source: String,
 
-    /// Where to copy it to
-    #[arg(value_name = "DESTINATION", required = true)]
-    pub(crate) destination: String,
+    /// Where to copy it to; several places are one plan, and no name moves before all of them have everything
+    #[arg(value_name = "DESTINATION", required = true, num_args = 1..)]
+    pub(crate) destinations: Vec<String>,
 
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
@@ -91,6 +91,22 @@ pub(crate) struct NameArgs {
     /// Further tags in the destination's repository; may be repeated
     #[arg(long, value_name = "TAG,…")]
     pub(crate) additional_tag: Vec<String>,
+
+    /// Copy every tag of the source's repository, or name of its layout, under the same name; all in one plan
+    #[arg(long)]
+    pub(crate) all_tags: bool,
+
+    /// With --all-tags, only the tags that fit: GLOB, regex:EXPRESSION or range:VERSIONS; may be repeated
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) tag_filter: Vec<String>,
+
+    /// Do not move a name that stands for another digest
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
+
+    /// Move names only from this digest, looked at directly before and after
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) expect_dest_digest: Option<String>,
 
     /// Write the digest of the copied manifest to this file
     #[arg(long, value_name = "FILE")]

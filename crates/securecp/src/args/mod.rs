@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use compress::CompressArgs;
 pub(crate) use copy::{
-    BothSidesArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs,
+    BothSidesArgs, CopyArgs, EffortArgs, NameArgs, OutputArgs, ProgressArg, SelectionArgs,
 };
 pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
 use securecp_copy::{
-    Changed, Edits, FoundId, Job, Outcome, Route, Target, Written, WrittenImage, WrittenName, copy,
+    Changed, Edits, FoundId, Job, NameState, Outcome, Route, Written, WrittenImage, WrittenName,
+    copy,
 };
 use securecp_layer::Stopped;
 use securecp_trust::Gate;
@@ -21,11 +22,12 @@ use crate::plan_view;
 use crate::policy;
 use crate::progress::ProgressStyle;
 use crate::request::CopyRequest;
+use crate::routes::{self, of_all_tags, with_routes};
 use crate::session::Session;
 use crate::signers;
 use crate::trust;
 
-/// Copies one image.
+/// Copies images.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let mut request = CopyRequest::new(args, &session.globals)?;
     request.edits.scope = session.scope.clone();
@@ -50,15 +52,30 @@ fn refused(failure: Failure, session: &mut Session<'_>) -> Result<(), Failure> {
     if let Some(verdict) = failure.verdict() {
         session.write_json(verdict)?;
     }
+    if let Some(names) = failure.names() {
+        let name = |(name, state): &(String, NameState)| json!({"name": name, "state": state_word(*state)});
+        session.write_json(&json!({"names": names.iter().map(name).collect::<Vec<_>>()}))?;
+    }
     Err(failure)
 }
 
 /// A copy that was told to stop says how to go on.
 fn interrupted(failure: Failure, request: &CopyRequest, session: &Session<'_>) -> Failure {
     let stopped = matches!(session.scope.check(), Err(Stopped::Cancelled));
-    match request.resuming.hint(&request.destination).filter(|_| stopped) {
+    let hint = request.places.iter().find_map(|place| request.resuming.hint(&place.name));
+    match hint.filter(|_| stopped) {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+fn state_word(state: NameState) -> &'static str {
+    match state {
+        NameState::Moved => "moved",
+        NameState::Stands => "stands",
+        NameState::NotMoved => "notMoved",
+        NameState::Unclear => "unclear",
+        NameState::Lost => "lost",
     }
 }
 
@@ -68,32 +85,38 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
     let signing = signers::load(&request.signing, session.scope)?;
     let doors = Doors::new(&session.globals, request.retry)?.resuming(&request.resuming);
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
-    let from = doors.source(&request.source, &request.source_side, &lookaside)?;
-    let to = doors.destination(
-        &request.destination,
-        &request.destination_side,
-        &lookaside,
-        &request.references,
-    )?;
+    let sides = (&request.source_side, &request.destination_side);
+    let opened = match &request.all_tags {
+        Some(all) => {
+            let names = of_all_tags(all, &request.places, &doors, sides.0, session.scope)?;
+            routes::open(&names, &doors, sides, &lookaside)?
+        }
+        None => {
+            vec![routes::open_one(&request.source, &request.places, &doors, sides, &lookaside)?]
+        }
+    };
     let report = progress(request, session).start();
     let edits = Edits { signing, scope: session.scope.clone(), ..request.edits.clone() };
     let gate = Gate::new(&policy::read_key)
         .require_signed(session.globals.require_signed)
         .index_signature(request.index_signature)
         .trust(trust.as_ref());
-    let job = Job {
-        routes: &[Route { from: &*from, to: &[Target { to: &*to, tags: &request.tags }] }],
-        select: &request.select,
-        policy: &policy,
-        gate: &gate,
-        edits: &edits,
-        effort: request.effort,
-        dry_run: request.dry_run,
-        scope: session.scope,
-        report: &*report,
-        journal: request.resuming.uploads.journal.as_ref(),
+    let run = |routes: &[Route<'_>]| {
+        copy(&Job {
+            routes,
+            select: &request.select,
+            policy: &policy,
+            gate: &gate,
+            edits: &edits,
+            protection: &request.protection,
+            effort: request.effort,
+            dry_run: request.dry_run,
+            scope: session.scope,
+            report: &*report,
+            journal: request.resuming.uploads.journal.as_ref(),
+        })
     };
-    Ok(copy(&job)?)
+    Ok(with_routes(&opened, run)?)
 }
 
 fn show(
@@ -187,14 +210,26 @@ fn summarise(request: &CopyRequest, written: &Written) {
     if matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
         return;
     }
-    let Some(image) = written.images.first() else { return };
-    crate::progress::say(&format!(
-        "copied {} to {}: {} ({} sent)",
-        request.source,
-        request.destination,
-        image.root.digest(),
-        HumanBytes(written.sent_bytes)
-    ));
+    let sent = HumanBytes(written.sent_bytes);
+    crate::progress::say(&match (written.images.as_slice(), request.places.as_slice()) {
+        ([image], [place]) if request.all_tags.is_none() => {
+            format!(
+                "copied {} to {}: {} ({sent} sent)",
+                request.source,
+                place.name,
+                image.root.digest()
+            )
+        }
+        (images, _) => {
+            let moved = written.names.iter().filter(|name| name.moved).count();
+            let stood = written.names.len() - moved;
+            let count = images.len();
+            format!(
+                "copied {count} images from {}: {moved} names moved, {stood} stood already ({sent} sent)",
+                request.source
+            )
+        }
+    });
 }
 
 /// Looks before the copy whether the digest can be written after it.

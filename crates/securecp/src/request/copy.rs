@@ -1,16 +1,16 @@
 use std::path::PathBuf;
 use std::slice;
 
-use securecp_copy::{Edits, Effort, IndexMode, Select};
-use securecp_oci::{ImageName, ManifestFormat, PlatformWish, Reference, Tag};
+use securecp_copy::{Edits, Effort, IndexMode, Protection, Recompression, Select};
+use securecp_oci::{ImageName, ManifestFormat, PlatformWish};
 use securecp_trust::IndexSignature;
 
-use super::additional::AdditionalNames;
 use super::compress::{cache, recompression};
 use super::crypt::{decryption, encryption};
+use super::place::{AllTags, PlaceRequest, protection};
 use super::side::sides;
 use super::{Globals, Resuming, Retry, SideRequest, SignRequest, both, image, index_signature};
-use crate::args::{CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
+use crate::args::{CompressArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
 use crate::failure::Failure;
 use crate::progress::{ProgressStyle, warn};
 
@@ -18,7 +18,10 @@ use crate::progress::{ProgressStyle, warn};
 #[derive(Debug)]
 pub(crate) struct CopyRequest {
     pub(crate) source: ImageName,
-    pub(crate) destination: ImageName,
+    /// Where it goes; with `all_tags` the repositories or layouts.
+    pub(crate) places: Vec<PlaceRequest>,
+    pub(crate) all_tags: Option<AllTags>,
+    pub(crate) protection: Protection,
     pub(crate) source_side: SideRequest,
     pub(crate) destination_side: SideRequest,
     pub(crate) select: Select,
@@ -30,9 +33,6 @@ pub(crate) struct CopyRequest {
     /// As given; requests and transfers have different usual values.
     pub(crate) retry: Retry,
     pub(crate) resuming: Resuming,
-    pub(crate) tags: Vec<Tag>,
-    /// Further names in an archive.
-    pub(crate) references: Vec<Reference>,
     pub(crate) digestfile: Option<PathBuf>,
     pub(crate) dry_run: bool,
     pub(crate) json: bool,
@@ -43,22 +43,25 @@ impl CopyRequest {
     /// Checks what was given.
     pub(crate) fn new(args: CopyArgs, globals: &Globals) -> Result<Self, Failure> {
         let source = image("source", &args.source)?;
-        let destination = image("destination", &args.destination)?;
-        let names = AdditionalNames::read(&args.names.additional_tag, &destination, globals)?;
-        let recompression = recompression(&args.compression, &destination, globals)?;
+        let destinations = destinations(&args.destinations, globals)?;
+        let recompression = recompression_at(&args.compression, &destinations, globals)?;
         let (output, both_sides) = (args.output, args.both_sides);
         if both_sides.tls_verify.is_some() {
             warn("'--tls-verify' is deprecated, instead use: --src-tls-verify, --dest-tls-verify");
         }
         let [source_side, destination_side] = sides(
             (args.source_side.into(), slice::from_ref(&source)),
-            (args.destination_side.into(), slice::from_ref(&destination)),
+            (args.destination_side.into(), &destinations),
             &both_sides,
             globals,
         )?;
+        let place = |name| PlaceRequest::read(name, &args.names, globals);
+        let places = destinations.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
+            all_tags: AllTags::read(&args.names, &source, &places)?,
+            protection: protection(&args.names)?,
             source,
-            destination,
+            places,
             source_side,
             destination_side,
             select: select(&args.selection, globals.platform.clone())?,
@@ -80,13 +83,36 @@ impl CopyRequest {
             effort: effort(&args.effort),
             retry: Retry::from(&args.effort.retry),
             resuming: Resuming::new(args.resuming, |name| std::env::var_os(name))?,
-            tags: names.tags,
-            references: names.references,
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
             json: output.json,
             progress: progress(&output)?,
         })
+    }
+}
+
+/// The reference takes exactly one.
+fn destinations(given: &[String], globals: &Globals) -> Result<Vec<ImageName>, Failure> {
+    if globals.lenient && given.len() > 1 {
+        return Err(Failure::usage("Exactly two arguments expected"));
+    }
+    given.iter().map(|text| image("destination", text)).collect()
+}
+
+/// One plan has one form for layers, so every destination must take the same.
+fn recompression_at(
+    args: &CompressArgs,
+    destinations: &[ImageName],
+    globals: &Globals,
+) -> Result<Recompression, Failure> {
+    let each = destinations.iter().map(|name| recompression(args, name, globals));
+    let each = each.collect::<Result<Vec<_>, _>>()?;
+    match each.iter().find(|other| **other != each[0]) {
+        Some(_) => Err(Failure::usage(
+            "the compression options mean different things at these destinations".to_owned(),
+        )
+        .hint("copy to them one after the other")),
+        None => Ok(each.first().copied().unwrap_or_default()),
     }
 }
 
@@ -233,7 +259,7 @@ mod tests {
     #[test]
     fn additional_tags_are_bare_and_only_where_there_are_tags() {
         let tags = |to: &str, value: &str| {
-            request(&["dir:a", to, "--additional-tag", value]).map(|r| r.tags.len())
+            request(&["dir:a", to, "--additional-tag", value]).map(|r| r.places[0].tags.len())
         };
         assert_eq!(tags("oci:b:v1", "v2,v3,v2").unwrap(), 2);
         assert_eq!(tags("docker://h.example/x", "latest").unwrap(), 1);
