@@ -24,7 +24,11 @@ impl ZstdFrame {
             CParameter::NbWorkers(u32::try_from(workers.count()).unwrap_or(1)),
             CParameter::ChecksumFlag(true),
         ];
-        parameters.extend(if level.number() < FIRST_OPTIMAL_LEVEL { JOBS } else { OPTIMAL_JOBS });
+        match level.number() {
+            ..FIRST_WIDE_LEVEL => parameters.extend(JOBS),
+            FIRST_WIDE_LEVEL..FIRST_OPTIMAL_LEVEL => parameters.extend(WIDE_JOBS),
+            FIRST_OPTIMAL_LEVEL.. => parameters.extend(OPTIMAL_JOBS),
+        }
         if level.number() >= FIRST_ULTRA_LEVEL {
             parameters.extend(ULTRA);
         }
@@ -77,6 +81,12 @@ impl Encode for ZstdFrame {
 ///
 /// 1 MiB of input for each job, and the overlap of jobs that the library chooses (0).
 const JOBS: [CParameter; 2] = [CParameter::JobSize(1 << 20), CParameter::OverlapSizeLog(0)];
+/// From the default level on: a window of 4 MiB, half of which a job takes over from the one before (8). Measured on
+/// 300 MB of files at level 3: 6 % smaller than with [`JOBS`] for 11 % more CPU and 4 MiB. A window of 8 MiB with
+/// long-distance matching gains another percent for 7 MiB more.
+const FIRST_WIDE_LEVEL: u8 = 3;
+const WIDE_JOBS: [CParameter; 3] =
+    [CParameter::JobSize(2 << 20), CParameter::OverlapSizeLog(8), CParameter::WindowLog(22)];
 /// From this level on the library lets jobs overlap by a whole window and makes them as long, 8 MiB. One took many seconds, in
 /// which nothing can be cancelled; a quarter of that costs 1 % in size.
 const FIRST_OPTIMAL_LEVEL: u8 = 16;
