@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, LayerError, Scope};
 use securecp_oci::{
     Attached, Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag, Union,
 };
@@ -162,6 +162,30 @@ impl OciDestination {
     }
 }
 
+/// Reads a blob to its end; `false` if its bytes are not what its descriptor says.
+fn is_whole(mut blob: Layer<'_>, scope: &Scope) -> Result<bool, TransportError> {
+    let found = loop {
+        scope.check()?;
+        match blob.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => break blob.finish().map(drop),
+            Err(error) => break Err(error),
+        }
+    };
+    match found {
+        Ok(()) => Ok(true),
+        Err(
+            error @ (LayerError::Short { .. }
+            | LayerError::Long { .. }
+            | LayerError::Altered { .. }),
+        ) => {
+            tracing::warn!(%error, "a blob in the layout is damaged and is written anew");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn temporary_in(place: &Path) -> Result<TempDir, TransportError> {
     let made = tempfile::Builder::new()
         .prefix(STAGING_PREFIX)
@@ -229,13 +253,17 @@ impl Destination for OciDestination {
         }
     }
 
-    /// A blob counts as there when a file of its size has its name: its bytes were verified when they were written,
-    /// and are again whenever they are read.
+    /// A blob counts as there when the file with its name was read and is what the name says: one that was damaged
+    /// since it was written is put anew.
     fn has_blob(&self, descriptor: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
         scope.check()?;
         let Some(blobs) = self.blobs()? else { return Ok(false) };
         self.hold(&blobs, scope)?;
-        Ok(blobs.size_of(&blob_name(&descriptor.digest))? == Some(descriptor.size))
+        let name = blob_name(&descriptor.digest);
+        if blobs.size_of(&name)? != Some(descriptor.size) {
+            return Ok(false);
+        }
+        is_whole(files::open_blob(&blobs, &name, descriptor, scope)?, scope)
     }
 
     fn read_blob(

@@ -236,17 +236,21 @@ fn refuses_folders_that_are_something_else() {
 }
 
 #[test]
-fn mends_a_blob_of_the_wrong_size() {
+fn mends_a_damaged_blob() {
     let layout = Layout::new();
     let image = sample::image("one");
     layout.write(&image, "v1");
     let (descriptor, bytes) = &image.blobs[1];
-    fs::write(layout.blob(&descriptor.digest), "cut").unwrap();
-    let there = destination(&layout.name("v1")).unwrap();
-    assert!(!there.has_blob(descriptor, &Scope::new()).unwrap());
-    drop(there);
-    layout.write(&image, "v1");
-    assert_eq!(fs::read(layout.blob(&descriptor.digest)).unwrap(), bytes.as_ref());
+    let mut altered = bytes.to_vec();
+    altered[0] ^= 1;
+    for damaged in [b"cut".to_vec(), altered] {
+        fs::write(layout.blob(&descriptor.digest), damaged).unwrap();
+        let there = destination(&layout.name("v1")).unwrap();
+        assert!(!there.has_blob(descriptor, &Scope::new()).unwrap());
+        drop(there);
+        layout.write(&image, "v1");
+        assert_eq!(fs::read(layout.blob(&descriptor.digest)).unwrap(), bytes.as_ref());
+    }
     fs::write(layout.blob(image.manifest.digest()), "cut").unwrap();
     let there = destination(&layout.name("v1")).unwrap();
     assert!(!there.has_manifest(&image.manifest, &Scope::new()).unwrap());
