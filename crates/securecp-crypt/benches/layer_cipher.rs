@@ -119,18 +119,16 @@ fn main() {
     let plain = Descriptor::new(MediaType::OCI_LAYER, hasher.finish(), (count * CHUNK) as u64);
     let encrypt = Encrypt::new(Arc::new(Recipients::new(vec![Box::new(Bare)]).unwrap()));
     let keys = Keys::new(vec![Box::new(Bare)], Budget::default());
-    let helped = encrypt.clone().with_helper(true);
     let source = || Layer::verified(plain.clone(), memory(count));
     let sealed = seal(source().pipe(Some(&encrypt)).unwrap());
     let unlocked = keys.unlock(&sealed.0).unwrap();
     let private = unlocked.in_private(PrivateStaging::declared(true).unwrap());
     let staged = unlocked.staged_in(&std::env::temp_dir());
     let open = || Layer::verified(sealed.0.clone(), Whole(sealed.1.clone()));
-    let rows: [(&str, &dyn Fn()); 6] = [
+    let rows: [(&str, &dyn Fn()); 5] = [
         ("calibration", &|| calibrate(count)),
         ("verify only", &|| run(source())),
         ("encrypt", &|| run(source().pipe(Some(&encrypt)).unwrap())),
-        ("encrypt, helped", &|| run(source().pipe(Some(&helped)).unwrap())),
         ("decrypt, one pass", &|| run(open().pipe(Some(&private)).unwrap())),
         ("decrypt, staged", &|| run(open().pipe(Some(&staged)).unwrap())),
     ];

@@ -1,8 +1,5 @@
 //! AES-256-CTR and HMAC-SHA-256 (NIST SP 800-38A, RFC 2104) in OpenSSL, which wipes its contexts when they are freed.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
-
 use bytes::Bytes;
 use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
@@ -10,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::md::{Md, MdRef};
 use openssl::md_ctx::MdCtx;
 use openssl::pkey::PKey;
-use subtle::ConstantTimeEq;
+use securecp_layer::{Aside, Fold, LayerError};
 use zeroize::Zeroizing;
 
 use crate::{CryptError, Secret};
@@ -41,78 +38,35 @@ impl Ctr {
     }
 }
 
-/// The MAC of one layer's ciphertext, computed here or by a thread of its own.
-pub(crate) enum Mac {
-    Here(MdCtx),
-    Helped(Helper),
-}
-
-/// Chunks that may wait for the helper, so that neither side waits for every single one.
-const WAITING: usize = 4;
-
-/// A thread that computes a MAC over chunks that it shares with whoever sends them.
-pub(crate) struct Helper {
-    chunks: Option<SyncSender<Bytes>>,
-    thread: Option<JoinHandle<Result<[u8; 32], CryptError>>>,
-}
+/// The MAC of one layer's ciphertext.
+pub(crate) struct Mac(MdCtx);
 
 impl Mac {
-    pub(crate) fn new(key: &[u8; 32], helped: bool) -> Result<Self, CryptError> {
+    /// Computed beside the layer's way.
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Aside<Self>, CryptError> {
         let start = || {
             let key = PKey::hmac(key)?;
             let mut context = MdCtx::new()?;
             context.digest_sign_init(Some(Md::sha256()), &key)?;
             Ok(context)
         };
-        let context = start().map_err(failed)?;
-        if !helped {
-            return Ok(Self::Here(context));
-        }
-        // A thread more or less must not decide whether a layer can be copied.
-        let (chunks, arriving) = sync_channel::<Bytes>(WAITING);
-        let work = move || {
-            let mut mac = Self::Here(context);
-            arriving.iter().try_for_each(|chunk| mac.update(&chunk))?;
-            mac.finish()
-        };
-        match thread::Builder::new().name("layer-mac".to_owned()).spawn(work) {
-            Ok(thread) => Ok(Self::Helped(Helper { chunks: Some(chunks), thread: Some(thread) })),
-            Err(_) => Self::new(key, false),
-        }
-    }
-
-    pub(crate) fn update(&mut self, data: &Bytes) -> Result<(), CryptError> {
-        match self {
-            Self::Here(context) => context.digest_sign_update(data).map_err(failed),
-            Self::Helped(helper) => {
-                let chunks = helper.chunks.as_ref().ok_or(GONE)?;
-                chunks.send(data.clone()).map_err(|_| GONE)
-            }
-        }
-    }
-
-    pub(crate) fn finish(&mut self) -> Result<[u8; 32], CryptError> {
-        match self {
-            Self::Here(context) => {
-                let mut tag = [0; 32];
-                context.digest_sign_final(Some(&mut tag)).map_err(failed)?;
-                Ok(tag)
-            }
-            Self::Helped(helper) => {
-                drop(helper.chunks.take());
-                let thread = helper.thread.take().ok_or(GONE)?;
-                thread.join().map_err(|_| GONE)?
-            }
-        }
-    }
-
-    /// Compares in constant time.
-    pub(crate) fn verify(&mut self, expected: &[u8; 32]) -> Result<bool, CryptError> {
-        Ok(self.finish()?.ct_eq(expected).into())
+        Ok(Aside::new(Self(start().map_err(failed)?)))
     }
 }
 
-const GONE: CryptError = CryptError::Library("HMAC-SHA-256 in a thread of its own");
+impl Fold for Mac {
+    type Output = [u8; 32];
+
+    fn take(&mut self, chunk: &Bytes) -> Result<(), LayerError> {
+        Ok(self.0.digest_sign_update(chunk).map_err(failed)?)
+    }
+
+    fn end(mut self) -> Result<[u8; 32], LayerError> {
+        let mut tag = [0; 32];
+        self.0.digest_sign_final(Some(&mut tag)).map_err(failed)?;
+        Ok(tag)
+    }
+}
 
 /// HMAC over the concatenation of `parts`.
 pub(crate) fn hmac(md: &MdRef, key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, CryptError> {
@@ -203,22 +157,17 @@ mod tests {
     }
 
     #[test]
-    fn macs_as_another_implementation_does_with_and_without_help() {
+    fn macs_as_another_implementation_does() {
         let key = [3; 32];
         let ring_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key);
         let expected = ring::hmac::sign(&ring_key, &b"some data".repeat(50));
-        for helped in [false, true] {
-            let mut mac = Mac::new(&key, helped).unwrap();
-            assert_eq!(matches!(mac, Mac::Helped(_)), helped);
-            for _ in 0..50 {
-                mac.update(&Bytes::from_static(b"some ")).unwrap();
-                mac.update(&Bytes::from_static(b"data")).unwrap();
-            }
-            assert_eq!(mac.finish().unwrap(), expected.as_ref());
-            let mut again = Mac::new(&key, helped).unwrap();
-            assert!(!again.verify(&[0; 32]).unwrap());
-            drop(Mac::new(&key, helped).unwrap());
+        let mut mac = Mac::new(&key).unwrap();
+        for _ in 0..50 {
+            mac.take(&Bytes::from_static(b"some ")).unwrap();
+            mac.take(&Bytes::from_static(b"data")).unwrap();
         }
+        assert_eq!(mac.end().unwrap(), expected.as_ref());
+        assert_ne!(Mac::new(&key).unwrap().end().unwrap(), expected.as_ref());
     }
 
     fn hex(text: &str) -> Vec<u8> {

@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use securecp_layer::{Layer, LayerError, Spool, Stage, Transform};
+use securecp_layer::{Aside, Layer, LayerError, Spool, Stage, Transform};
 use securecp_oci::{Descriptor, Digest};
+use subtle::ConstantTimeEq;
 
 use crate::cipher::{Ctr, Mac};
 use crate::encrypt::unshared;
@@ -20,7 +21,6 @@ pub struct Unlocked {
     public: PublicOptions,
     ciphertext: Descriptor,
     plain: Plain,
-    helped: bool,
 }
 
 /// What a layer is after decryption.
@@ -34,14 +34,7 @@ impl Unlocked {
             public: envelope.public,
             ciphertext: layer.clone(),
             plain: Plain(envelope.plain),
-            helped: false,
         }
-    }
-
-    /// Computes the MAC in a thread of its own: faster while cores are idle, a little more work otherwise.
-    #[must_use]
-    pub fn with_helper(self, helped: bool) -> Self {
-        Self { helped, ..self }
     }
 
     /// The encrypted layer.
@@ -172,7 +165,8 @@ impl Transform for DecryptInPrivate {
 struct Authenticating<'a> {
     /// Taken when its end was read.
     inner: Option<Box<dyn Stage + 'a>>,
-    mac: Mac,
+    /// Taken with it.
+    mac: Option<Aside<Mac>>,
     expected: PublicOptions,
     /// What passed, once everything was found right.
     passed: Option<Descriptor>,
@@ -183,16 +177,18 @@ impl<'a> Authenticating<'a> {
         unlocked.check_identity(&layer)?;
         Ok(Self {
             inner: Some(layer.body),
-            mac: Mac::new(&unlocked.options.key, unlocked.helped)?,
+            mac: Some(Mac::new(&unlocked.options.key)?),
             expected: unlocked.public.clone(),
             passed: None,
         })
     }
 
     fn end(&mut self) -> Result<(), LayerError> {
-        let Some(inner) = self.inner.take() else { return Err(LayerError::FinishedEarly) };
+        let (inner, mac) =
+            self.inner.take().zip(self.mac.take()).ok_or(LayerError::FinishedEarly)?;
         let found = inner.finish()?;
-        if self.mac.verify(&self.expected.hmac)? {
+        // In constant time.
+        if bool::from(mac.end()?.ct_eq(&self.expected.hmac)) {
             self.passed = Some(found);
             return Ok(());
         }
@@ -211,9 +207,10 @@ impl Stage for Authenticating<'_> {
         if self.passed.is_some() {
             return Ok(None);
         }
-        let inner = self.inner.as_mut().ok_or(LayerError::FinishedEarly)?;
+        let sides = self.inner.as_mut().zip(self.mac.as_mut());
+        let (inner, mac) = sides.ok_or(LayerError::FinishedEarly)?;
         if let Some(chunk) = inner.next()? {
-            self.mac.update(&chunk)?;
+            mac.take(&chunk)?;
             return Ok(Some(chunk));
         }
         self.end().map(|()| None)

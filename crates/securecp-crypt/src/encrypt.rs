@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use securecp_layer::{Layer, LayerError, Stage, Transform};
+use securecp_layer::{Aside, Layer, LayerError, Stage, Transform};
 use securecp_oci::Descriptor;
 
 use crate::cipher::{Ctr, Mac};
@@ -18,19 +18,12 @@ use crate::{CryptError, Recipients, encrypted_type};
 #[derive(Debug, Clone)]
 pub struct Encrypt {
     recipients: Arc<Recipients>,
-    helped: bool,
 }
 
 impl Encrypt {
     /// Encrypts for `recipients`.
     pub fn new(recipients: Arc<Recipients>) -> Self {
-        Self { recipients, helped: false }
-    }
-
-    /// Computes the MAC in a thread of its own: faster while cores are idle, a little more work otherwise.
-    #[must_use]
-    pub fn with_helper(self, helped: bool) -> Self {
-        Self { helped, ..self }
+        Self { recipients }
     }
 }
 
@@ -42,7 +35,7 @@ impl Transform for Encrypt {
         let options = PrivateOptions::draw()?;
         let stage = Encrypting {
             ctr: Ctr::new(&options.key, &options.nonce)?,
-            mac: Mac::new(&options.key, self.helped)?,
+            mac: Mac::new(&options.key)?,
             // The wrapped options name the plaintext, so its digest is needed even if an earlier stage made the bytes.
             inner: layer.measured().body,
             options,
@@ -56,7 +49,7 @@ impl Transform for Encrypt {
 struct Encrypting<'a> {
     inner: Box<dyn Stage + 'a>,
     ctr: Ctr,
-    mac: Mac,
+    mac: Aside<Mac>,
     options: PrivateOptions,
     recipients: &'a Recipients,
     ended: bool,
@@ -71,7 +64,7 @@ impl Stage for Encrypting<'_> {
         let mut data = unshared(chunk);
         self.ctr.apply(&mut data)?;
         let data = data.freeze();
-        self.mac.update(&data)?;
+        self.mac.take(&data)?;
         Ok(Some(data))
     }
 
@@ -85,7 +78,7 @@ impl Stage for Encrypting<'_> {
         layer.media_type = encrypted_type(&layer.media_type)?;
         // What may be had there is the plaintext.
         layer.urls.clear();
-        set_public(&mut layer, &PublicOptions { hmac: self.mac.finish()? });
+        set_public(&mut layer, &PublicOptions { hmac: self.mac.end()? });
         self.recipients.wrap_into(&self.options, &mut layer)?;
         Ok(layer)
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use securecp_oci::{Algorithm, Descriptor, Digest, Hasher};
 
 use crate::decode::{Unpack, first_bytes};
-use crate::{CHUNK, Codec, Guard, Layer, LayerError, Scope, Stage, Transform};
+use crate::{Aside, CHUNK, Codec, Fold, Guard, Layer, LayerError, Scope, Stage, Transform};
 
 /// Where the diffID of a layer is put once its plain bytes have passed and its own digest was checked.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,7 @@ impl Wish {
     }
 
     /// Judges the hash of plain bytes that came from `layer`, which is verified by now.
-    pub(crate) fn judge(&self, layer: &Digest, hasher: Hasher) -> Result<(), LayerError> {
-        let found = hasher.finish();
+    pub(crate) fn judge(&self, layer: &Digest, found: Digest) -> Result<(), LayerError> {
         match &self.expected {
             Some(expected) if *expected != found => {
                 let (layer, expected) = (layer.clone(), expected.clone());
@@ -57,13 +56,13 @@ impl Wish {
 pub(crate) struct Hashed<'a> {
     inner: Box<dyn Stage + 'a>,
     wish: Wish,
-    hasher: Hasher,
+    hasher: Aside<Hasher>,
 }
 
 impl<'a> Hashed<'a> {
     pub(crate) fn wrap(inner: Box<dyn Stage + 'a>, wish: Wish) -> Box<dyn Stage + 'a> {
         match wish.hasher() {
-            Some(hasher) => Box::new(Self { inner, wish, hasher }),
+            Some(hasher) => Box::new(Self { inner, wish, hasher: Aside::new(hasher) }),
             None => inner,
         }
     }
@@ -73,14 +72,14 @@ impl Stage for Hashed<'_> {
     fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
         let next = self.inner.next()?;
         if let Some(chunk) = &next {
-            self.hasher.update(chunk);
+            self.hasher.take(chunk)?;
         }
         Ok(next)
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         let descriptor = self.inner.finish()?;
-        self.wish.judge(&descriptor.digest, self.hasher)?;
+        self.wish.judge(&descriptor.digest, self.hasher.end()?)?;
         Ok(descriptor)
     }
 }
@@ -155,11 +154,13 @@ impl Transform for CheckDiffId {
             (None, Some(_)) => Hasher::new(Algorithm::Sha256),
             (None, None) => return Ok(layer),
         };
-        let side = Side { unpack: None, hasher, scratch: Vec::new() };
+        let side = Side { settings: self.clone(), unpack: None, hasher, scratch: Vec::new() };
         let body = Checked {
             inner: layer.body,
-            settings: self,
-            side,
+            wish: &self.wish,
+            side: Some(Aside::new(side)),
+            found: None,
+            begun: false,
             drained: false,
             state: State::Passing,
         };
@@ -169,13 +170,17 @@ impl Transform for CheckDiffId {
 
 /// Decompresses beside the way and hashes what comes out.
 struct Side {
+    settings: CheckDiffId,
     unpack: Option<Unpack>,
     hasher: Hasher,
     scratch: Vec<u8>,
 }
 
-impl Side {
-    fn take(&mut self, mut chunk: Bytes, settings: &CheckDiffId) -> Result<(), LayerError> {
+impl Fold for Side {
+    type Output = Digest;
+
+    fn take(&mut self, chunk: &Bytes) -> Result<(), LayerError> {
+        let (mut chunk, settings) = (chunk.clone(), &self.settings);
         let unpack = match &mut self.unpack {
             Some(unpack) => unpack,
             None => {
@@ -199,18 +204,22 @@ impl Side {
         }
     }
 
-    fn end(&mut self, settings: &CheckDiffId) -> Result<(), LayerError> {
+    fn end(mut self) -> Result<Digest, LayerError> {
         match self.unpack.as_mut() {
-            Some(unpack) => unpack.end(),
-            None => settings.told(&[]).map(|_| ()),
+            Some(unpack) => unpack.end()?,
+            None => self.settings.told(&[]).map(drop)?,
         }
+        Ok(self.hasher.finish())
     }
 }
 
 struct Checked<'a> {
     inner: Box<dyn Stage + 'a>,
-    settings: &'a CheckDiffId,
-    side: Side,
+    wish: &'a Wish,
+    /// Gone when the end was read; then its result is in `found`.
+    side: Option<Aside<Side>>,
+    found: Option<Digest>,
+    begun: bool,
     drained: bool,
     state: State,
 }
@@ -224,7 +233,7 @@ enum State {
 
 impl Checked<'_> {
     fn pull(&mut self) -> Result<Option<Bytes>, LayerError> {
-        if self.side.unpack.is_some() {
+        if std::mem::replace(&mut self.begun, true) {
             return if self.drained { Ok(None) } else { self.inner.next() };
         }
         let (first, drained) = first_bytes(self.inner.as_mut())?;
@@ -234,14 +243,13 @@ impl Checked<'_> {
 
     fn step(&mut self) -> Result<Option<Bytes>, LayerError> {
         let next = self.pull()?;
-        match &next {
-            Some(chunk) => self.side.take(chunk.clone(), self.settings)?,
-            None => {
-                self.side.end(self.settings)?;
-                self.state = State::Ended;
-            }
+        if let (Some(chunk), Some(side)) = (&next, &mut self.side) {
+            side.take(chunk)?;
+            return Ok(next);
         }
-        Ok(next)
+        self.found = self.side.take().map(Aside::end).transpose()?;
+        self.state = State::Ended;
+        Ok(None)
     }
 }
 
@@ -260,11 +268,11 @@ impl Stage for Checked<'_> {
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
-        if self.state != State::Ended {
+        let (State::Ended, Some(found)) = (self.state, self.found) else {
             return Err(LayerError::FinishedEarly);
-        }
+        };
         let descriptor = self.inner.finish()?;
-        self.settings.wish.judge(&descriptor.digest, self.side.hasher)?;
+        self.wish.judge(&descriptor.digest, found)?;
         Ok(descriptor)
     }
 }

@@ -23,9 +23,11 @@
 //! # Ok::<(), securecp_layer::LayerError>(())
 //! ```
 
+mod aside;
 mod cache;
 mod chunks;
 mod codec;
+mod cores;
 mod decode;
 mod diff_id;
 mod encode;
@@ -41,6 +43,7 @@ mod spool;
 mod stage;
 mod verify;
 
+pub use aside::{Aside, Fold};
 pub use cache::{Confirmed, Proposal, TransformCache, TransformKey};
 pub use chunks::{CHUNK, FileChunks, LayerRead, Once};
 pub use codec::{Codec, Compression, GzipLevel, LevelError, Workers, ZstdLevel};

@@ -1,19 +1,20 @@
 use bytes::Bytes;
 use securecp_oci::{Algorithm, Descriptor, Hasher};
 
-use crate::{LayerError, Stage};
+use crate::{Aside, LayerError, Stage};
 
 /// Computes SHA-256 and length of what a changed chain puts out.
 pub(crate) struct Measure<'a> {
     inner: Box<dyn Stage + 'a>,
-    hasher: Hasher,
+    hasher: Aside<Hasher>,
     size: u64,
     ended: bool,
 }
 
 impl<'a> Measure<'a> {
     pub(crate) fn new(inner: Box<dyn Stage + 'a>) -> Self {
-        Self { inner, hasher: Hasher::new(Algorithm::Sha256), size: 0, ended: false }
+        let hasher = Aside::new(Hasher::new(Algorithm::Sha256));
+        Self { inner, hasher, size: 0, ended: false }
     }
 }
 
@@ -22,7 +23,7 @@ impl Stage for Measure<'_> {
         let next = self.inner.next()?;
         match &next {
             Some(chunk) => {
-                self.hasher.update(chunk);
+                self.hasher.take(chunk)?;
                 self.size += chunk.len() as u64;
             }
             None => self.ended = true,
@@ -35,7 +36,7 @@ impl Stage for Measure<'_> {
             return Err(LayerError::FinishedEarly);
         }
         let inner = self.inner.finish()?;
-        Ok(Descriptor { digest: self.hasher.finish(), size: self.size, ..inner })
+        Ok(Descriptor { digest: self.hasher.end()?, size: self.size, ..inner })
     }
 }
 

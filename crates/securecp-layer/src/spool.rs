@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use securecp_oci::Descriptor;
 
+use crate::cores::Core;
 use crate::{Chunks, FileChunks, Layer, LayerError, SourceError, Stage};
 
 /// Bytes kept in a private unnamed file: nobody else can open it and it is gone with the process.
@@ -46,6 +47,7 @@ impl Spool {
                 chunks: FileChunks::new(reader),
                 descriptor: self.descriptor.clone(),
                 left: self.descriptor.size,
+                _spoken_for: Core::take(),
             }),
         }
     }
@@ -107,6 +109,7 @@ struct Replay {
     chunks: FileChunks<ReadAt>,
     descriptor: Descriptor,
     left: u64,
+    _spoken_for: Core,
 }
 
 impl Replay {

@@ -1,21 +1,23 @@
 use bytes::Bytes;
 use securecp_oci::{Descriptor, Hasher};
 
-use crate::{Chunks, LayerError, Stage};
+use crate::cores::Core;
+use crate::{Aside, Chunks, LayerError, Stage};
 
 /// Holds raw bytes to digest and size; reads at most one chunk beyond the promised size.
 pub(crate) struct Verify<'a> {
     descriptor: Descriptor,
     source: Box<dyn Chunks + 'a>,
-    hasher: Hasher,
+    hasher: Aside<Hasher>,
     seen: u64,
     ended: bool,
+    _spoken_for: Core,
 }
 
 impl<'a> Verify<'a> {
     pub(crate) fn new(descriptor: Descriptor, source: Box<dyn Chunks + 'a>) -> Self {
-        let hasher = Hasher::new(descriptor.digest.algorithm());
-        Self { descriptor, source, hasher, seen: 0, ended: false }
+        let hasher = Aside::new(Hasher::new(descriptor.digest.algorithm()));
+        Self { descriptor, source, hasher, seen: 0, ended: false, _spoken_for: Core::take() }
     }
 
     fn end(&mut self) -> Result<Option<Bytes>, LayerError> {
@@ -38,7 +40,7 @@ impl<'a> Verify<'a> {
                 expected: self.descriptor.size,
             });
         }
-        self.hasher.update(&chunk);
+        self.hasher.take(&chunk)?;
         Ok(Some(chunk))
     }
 }
@@ -62,7 +64,7 @@ impl Stage for Verify<'_> {
         if !self.ended {
             return Err(LayerError::FinishedEarly);
         }
-        let found = self.hasher.finish();
+        let found = self.hasher.end()?;
         if found != self.descriptor.digest {
             return Err(LayerError::Altered { expected: self.descriptor.digest, found });
         }

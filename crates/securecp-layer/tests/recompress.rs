@@ -312,16 +312,19 @@ fn a_cancel_or_a_drop_ends_everything_at_once() {
         layer.next().unwrap();
         scope.cancel();
         let start = Instant::now();
+        let mut came = 0;
         let stopped = loop {
             match layer.next() {
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => came += 1,
                 Ok(None) => panic!("ended as if nothing had happened"),
                 Err(error) => break error,
             }
         };
         assert!(matches!(stopped, LayerError::Stopped(_)));
+        assert!(came < 16, "{came} chunks after the end");
         drop(layer);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        // Waits for the jobs in work, which take a tenth of a second on a machine that does nothing else.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
 }
 

@@ -16,8 +16,7 @@ const KEYS: &str = "org.opencontainers.image.enc.keys.provider.bare";
 type Edit<'a> = Box<dyn Fn(String) -> String + 'a>;
 
 fn encrypt(plain: &[u8], length: usize) -> (Vec<u8>, Descriptor) {
-    let helped = length.is_multiple_of(2);
-    let transform = Encrypt::new(Arc::new(Bare::recipients())).with_helper(helped);
+    let transform = Encrypt::new(Arc::new(Bare::recipients()));
     let mut promised = descriptor(MediaType::OCI_LAYER_GZIP, plain);
     promised.annotations.insert("kept".to_owned(), "yes".to_owned());
     promised.urls.push("https://plain.test/blob".to_owned());
@@ -34,7 +33,7 @@ fn decrypt(layer: &Descriptor, data: &[u8]) -> [(Vec<u8>, Result<Descriptor, Str
         Err(error) => return [(); 2].map(|()| (Vec::new(), Err(error.to_string()))),
     };
     let open = || source(layer, data, 1000);
-    let staged = unlocked.clone().with_helper(true).staged_in(&std::env::temp_dir());
+    let staged = unlocked.staged_in(&std::env::temp_dir());
     let private = unlocked.in_private(PrivateStaging::declared(true).unwrap());
     let shown = |(out, end): (Vec<u8>, Result<Descriptor, LayerError>)| {
         (out, end.map_err(|error| error.to_string()))
