@@ -1,0 +1,138 @@
+//! Bundles between securecp and PyPI sigstore, with stand-ins for Fulcio, Rekor and a timestamp authority on loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its premise fails")]
+
+mod cli;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use cli::{Place, image};
+use securecp_oci::{Declared, RawManifest, referrers_tag};
+use securecp_trust::BundleArtifact;
+use serde_json::{Value, json};
+
+const EMAIL: &str = "release@securecp.test";
+const ISSUER: &str = "https://issuer.securecp.test";
+
+/// What ./test installs below the build folder.
+fn installed(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let path = target.join(name);
+    assert!(path.exists(), "{} is needed: ./test installs it", path.display());
+    path
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sigstore/pypi").join(name)
+}
+
+/// Runs a script with PyPI sigstore; gives what it said and whether it succeeded.
+fn pypi(name: &str, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(installed("pypi/bin/python"));
+    command.arg(script(name)).args(arguments).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Fulcio, Rekor and a timestamp authority; they end when this is dropped.
+struct StandIn {
+    child: Child,
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl StandIn {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let modules = installed("stand-in/node_modules");
+        let child = Command::new("node")
+            .arg(modules.with_file_name("server.cjs"))
+            .arg(port.to_string())
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stand_in = Self { child, url: format!("http://127.0.0.1:{port}"), folder };
+        let limit = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < limit, "the stand-in does not listen");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        stand_in
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn bytes_of(place: &Place, digest: &str) -> Vec<u8> {
+    std::fs::read(image::blob(&place.path("image"), digest)).unwrap()
+}
+
+fn trust_file(place: &Place, stand_in: &StandIn) {
+    let file = format!(
+        "version: 1\ntrusted-root: {}\nsigners: {{release: {{issuer: '{ISSUER}', email: {EMAIL}}}}}\n\
+         default: {{accept: bundle, require: release}}\n",
+        stand_in.file("trusted_root.json")
+    );
+    place.write("trust.yaml", file);
+}
+
+#[test]
+fn bundles_of_pypi_sigstore_are_accepted() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let digest = image::single(&place.path("image"));
+    let manifest = bytes_of(&place, &digest);
+    place.write("manifest", &manifest);
+    trust_file(&place, &stand_in);
+    for version in ["1", "2"] {
+        let output = place.path("bundle").display().to_string();
+        let manifest_file = place.path("manifest").display().to_string();
+        let root = stand_in.file("trusted_root.json");
+        let (made, said) =
+            pypi("sign.py", &[&stand_in.url, &root, &manifest_file, version, &output]);
+        assert!(made, "{said}");
+        refer(&place, &manifest, Bytes::from(place.read("bundle")));
+        let run = place.run("--policy accept.json verify --trust trust.yaml oci:image:v1");
+        assert_eq!(run.code, 0, "log version {version}: {run:?}");
+        assert!(run.out.contains(&format!("by {EMAIL} (issuer {ISSUER}), as release")), "{run:?}");
+    }
+}
+
+/// Stores a bundle as the only referrer of the image in the layout.
+fn refer(place: &Place, manifest: &[u8], bundle: Bytes) {
+    let layout = place.path("image");
+    let subject = RawManifest::read(Bytes::copy_from_slice(manifest), Declared::default()).unwrap();
+    let artifact = BundleArtifact::new(&subject, bundle, SystemTime::now()).unwrap();
+    for (descriptor, bytes) in &artifact.blobs {
+        image::keep(&layout, descriptor.media_type.as_str(), bytes);
+    }
+    let mut entry = image::keep(&layout, image::MANIFEST, artifact.manifest.bytes());
+    entry["artifactType"] = json!("application/vnd.dev.sigstore.bundle.v0.3+json");
+    let list = json!({"schemaVersion": 2, "mediaType": image::INDEX, "manifests": [entry]});
+    let list = image::keep(&layout, image::INDEX, list.to_string().as_bytes());
+    let root = image::keep(&layout, image::MANIFEST, manifest);
+    let named = |mut entry: Value, name: &str| {
+        entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+        entry
+    };
+    let tag = referrers_tag(subject.digest()).to_string();
+    let top = json!({"schemaVersion": 2, "manifests": [named(root, "v1"), named(list, &tag)]});
+    std::fs::write(layout.join("index.json"), top.to_string()).unwrap();
+}
