@@ -14,13 +14,20 @@ use crate::{Client, ManifestName, Problem, RegistryError};
 const PAGES: usize = 8;
 
 /// What stands beside the images of one repository: referrers, and the tags of cosign. What is the same for all images is
-/// asked once: whether there is a referrers API, and which tags there are.
+/// asked once for all that look around there: whether there is a referrers API, which tags there are, and what refers to a
+/// manifest that stands in several images.
 pub struct Beside {
     client: Client,
+    known: Option<Arc<Known>>,
+}
+
+/// What was learned of one repository.
+#[derive(Default)]
+pub(crate) struct Known {
     without_api: AtomicBool,
     /// `None` where each tag has to be asked for.
     tags: Flights<(), Option<Arc<HashSet<Tag>>>>,
-    asks_each: bool,
+    referrers: Flights<Digest, Referrers>,
 }
 
 /// The referrers of one subject.
@@ -33,16 +40,16 @@ pub struct Referrers {
 }
 
 impl Beside {
-    /// For looking around: the list of tags is read at most once, and what it does not have is not there.
+    /// For looking around: what is the same for all is asked once, and a tag that is not listed is not there.
     pub fn new(client: Client) -> Self {
-        let (without_api, tags) = (AtomicBool::new(false), Flights::default());
-        Self { client, without_api, tags, asks_each: false }
+        let known = Some(client.host.beside(client.path()));
+        Self { client, known }
     }
 
     /// For looking after a change: every answer is the registry's of now.
     #[must_use]
     pub fn afresh(client: Client) -> Self {
-        Self { asks_each: true, ..Self::new(client) }
+        Self { client, known: None }
     }
 
     /// The referrers of `subject`. None is a definite answer: whatever else than absence keeps the registry from
@@ -51,17 +58,27 @@ impl Beside {
     /// # Errors
     /// It cannot be told.
     pub fn referrers(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
+        match &self.known {
+            None => self.look(subject, scope),
+            Some(known) => {
+                let look = || self.look(subject, scope);
+                known.referrers.take(subject, scope, |_| true, look)
+            }
+        }
+    }
+
+    fn look(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
         let listing = Listing::new(&self.client, subject);
-        let by_api = match self.without_api.load(Ordering::Relaxed) {
+        let by_api = match self.is_without_api() {
             true => None,
             false => listing.by_api(None, scope)?,
         };
-        match by_api {
-            Some(found) if !found.is_empty() => {
+        match (by_api, &self.known) {
+            (Some(found), _) if !found.is_empty() => {
                 return Ok(Referrers { manifests: distinct(found, subject), by_api: true });
             }
-            Some(_) => {}
-            None => self.without_api.store(true, Ordering::Relaxed),
+            (None, Some(known)) => known.without_api.store(true, Ordering::Relaxed),
+            _ => {}
         }
         // Some registries answer with an empty list because they keep none; the tag then knows.
         let found = match self.may_have(&referrers_tag(subject), scope)? {
@@ -69,6 +86,10 @@ impl Beside {
             false => Vec::new(),
         };
         Ok(Referrers { manifests: distinct(found, subject), by_api: false })
+    }
+
+    fn is_without_api(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.without_api.load(Ordering::Relaxed))
     }
 
     /// What cosign attached to `subject`; `None` is a definite "nothing".
@@ -93,10 +114,8 @@ impl Beside {
     }
 
     fn may_have(&self, tag: &Tag, scope: &Scope) -> Result<bool, RegistryError> {
-        if self.asks_each {
-            return Ok(true);
-        }
-        let tags = self.tags.take(&(), scope, |_| true, || self.list(scope))?;
+        let Some(known) = &self.known else { return Ok(true) };
+        let tags = known.tags.take(&(), scope, |_| true, || self.list(scope))?;
         Ok(tags.is_none_or(|tags| tags.contains(tag)))
     }
 

@@ -1,9 +1,13 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use securecp_layer::{Scope, Stopped};
 use securecp_net::{
     HttpClient, Lane, NetError, Request, Response, Upload, Url, header, same_origin,
 };
 
 use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
+use crate::beside::Known;
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
@@ -25,6 +29,7 @@ pub(crate) struct Host {
     profile: Profile,
     turns: Flights<String, ()>,
     waiting: Waiting,
+    besides: Mutex<HashMap<String, Arc<Known>>>,
     warnings: Warnings,
     uploads: Uploads,
 }
@@ -72,6 +77,7 @@ impl Host {
             profile: Profile::of(name),
             turns: Flights::default(),
             waiting: Waiting::default(),
+            besides: Mutex::default(),
             warnings: Warnings::default(),
             uploads: access.uploads.clone(),
         }
@@ -94,6 +100,12 @@ impl Host {
     /// Work of which only one of a kind may run at a time.
     pub(crate) fn turns(&self) -> &Flights<String, ()> {
         &self.turns
+    }
+
+    /// What was learned of what stands beside the images of a repository.
+    pub(crate) fn beside(&self, repository: &str) -> Arc<Known> {
+        let mut besides = self.besides.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(besides.entry(repository.to_owned()).or_default())
     }
 
     /// Entries that wait for such a turn.

@@ -19,7 +19,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    fn new(media_type: MediaType, document: &Value) -> Self {
+    pub(crate) fn new(media_type: MediaType, document: &Value) -> Self {
         let bytes = Bytes::from(document.to_string());
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         Self { media_type, bytes, digest, entry: Map::new() }
@@ -233,7 +233,7 @@ fn attestation(of: &Manifest) -> Fixture {
     fixture
 }
 
-fn describe(blob: &Blob) -> Value {
+pub(crate) fn describe(blob: &Blob) -> Value {
     Value::Object(described(&blob.media_type, &blob.digest, blob.size))
 }
 

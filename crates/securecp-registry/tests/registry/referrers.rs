@@ -226,8 +226,10 @@ fn looking_around_finds_what_every_behaviour_keeps_and_asks_once_what_is_the_sam
             client.put_referrer(&made, &scope).unwrap();
         }
         proxy.clear_log();
-        let beside = Beside::new(client.clone());
-        let found = subjects.each_ref().map(|subject| beside.referrers(subject.digest(), &scope));
+        // Sources of one repository share what they learn.
+        let look =
+            |subject: &RawManifest| Beside::new(client.clone()).referrers(subject.digest(), &scope);
+        let found = subjects.each_ref().map(look);
         if behaviour == Referrers::Broken {
             assert!(found.iter().all(Result::is_err), "a failure is no absence");
             continue;
@@ -269,10 +271,11 @@ fn what_cosign_attached_is_found_whether_or_not_tags_are_listed() {
     // A registry that refuses to list its tags has not said that there are none.
     let refused = Reply::error(401, "UNAUTHORIZED", "not yours");
     proxy.add(Rule::new("GET", "/tags/list").unwrap().with(Fault::Answer(refused)));
-    assert_eq!(look(&Beside::new(client.clone())), expected);
+    let newcomer = self::client(proxy.address(), "a", plain());
+    assert_eq!(look(&Beside::new(newcomer)), expected);
     let broken = Reply::error(500, "UNKNOWN", "something failed");
     proxy.add(Rule::new("GET", "/manifests/sha256-").unwrap().with(Fault::Answer(broken)));
-    let failed = Beside::new(client).attached(subject.digest(), Attached::Sbom, &scope);
+    let failed = Beside::afresh(client).attached(subject.digest(), Attached::Sbom, &scope);
     assert!(failed.is_err(), "a failure is no absence");
 }
 
