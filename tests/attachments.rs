@@ -134,16 +134,22 @@ fn attached_signatures_are_not_lost_silently() {
     let bench = Bench::new();
     bench.push_signature();
     let at = |name: &str| bench.folder.path().join(name);
-    let copy = |options: &[&str]| {
-        command_with(&at("policy.json"), &at("registries.d"))
+    let copy = |options: &[&str], to: &str| {
+        let run = command_with(&at("policy.json"), &at("registries.d"))
             .args(["copy", "--src-tls-verify=false"])
             .args(options)
-            .args([bench.image("v1"), format!("oci:{}:v1", at("out").display())])
+            .args([bench.image("v1"), format!("{to}:{}", at(to).display())])
             .output()
-            .unwrap()
+            .unwrap();
+        assert!(run.status.success(), "{}", said(&run));
     };
-    let run = copy(&[]);
-    assert!(!run.status.success() && said(&run).contains("--remove-signatures"), "{}", said(&run));
-    let run = copy(&["--remove-signatures"]);
-    assert!(run.status.success(), "{}", said(&run));
+    let signed = format!("sha256-{SIGNED}.sig");
+    let index = || std::fs::read_to_string(at("oci").join("index.json")).unwrap();
+    copy(&["--remove-signatures"], "oci");
+    assert!(!index().contains(&signed), "{}", index());
+    copy(&[], "oci");
+    assert!(index().contains(&signed), "{}", index());
+    // A folder has room for the signature itself, if not for the tag.
+    copy(&[], "dir");
+    assert!(at("dir").join("signature-1").exists());
 }

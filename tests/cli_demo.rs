@@ -64,6 +64,7 @@ fn kept_files_let_a_reader_repeat_the_commands() {
     assert_eq!(
         listing(&place.path("kept")),
         [
+            "attested",
             "image",
             "opened",
             "plain",

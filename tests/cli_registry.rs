@@ -207,6 +207,10 @@ fn stalling() -> String {
         } else if request.contains("/blobs/") {
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n";
             let _ = connection.write_all(format!("{head}{}", "x".repeat(1000)).as_bytes());
+        } else if request.contains("/tags/list") {
+            reply(connection, "200 OK", "application/json", r#"{"tags":["v1"]}"#);
+        } else if request.contains("/referrers/") {
+            reply(connection, "404 Not Found", "application/json", "{}");
         } else {
             reply(connection, "200 OK", "application/json", "{}");
         }

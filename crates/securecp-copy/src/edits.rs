@@ -8,6 +8,8 @@ use securecp_crypt::{Keys, LayerSelection, Recipients};
 use securecp_layer::{Compression, Scope, TransformCache};
 use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
 
+use crate::evidence::EvidenceEdits;
+
 /// Changes that the user asked for.
 #[derive(Debug, Clone)]
 pub struct Edits {
@@ -25,6 +27,8 @@ pub struct Edits {
     pub decrypt: Option<Arc<Keys>>,
     /// Who gets the keys of which layers.
     pub encrypt: Option<Encryption>,
+    /// What travels beside the images.
+    pub evidence: EvidenceEdits,
     /// What signs every manifest at the destination.
     pub signing: Signing,
     /// Find out digests of changed blobs before they are sent, so that one that is there is not sent again.
@@ -66,6 +70,7 @@ impl Default for Edits {
             format: None,
             decrypt: None,
             encrypt: None,
+            evidence: EvidenceEdits::default(),
             signing: Signing::default(),
             precompute_digests: false,
             temporary: PathBuf::from("/var/tmp"),

@@ -6,6 +6,7 @@ use securecp_oci::{Digest, ManifestError, PlatformWish};
 use securecp_transport::TransportError;
 use securecp_trust::Refusal;
 
+use crate::evidence::EvidenceError;
 use crate::names::NameState;
 use crate::plan::{PlanError, shown};
 use crate::protection::Protection;
@@ -20,6 +21,8 @@ pub enum Phase {
     Survey,
     /// Asking the policy.
     Admit,
+    /// Looking for evidence beside what was admitted.
+    Evidence,
     /// Looking at the destination.
     Probe,
     /// Making the plan.
@@ -43,6 +46,7 @@ impl Display for Phase {
         f.write_str(match self {
             Self::Open | Self::Survey => "initializing",
             Self::Admit => "judging",
+            Self::Evidence => "looking for evidence at",
             Self::Probe => "looking at",
             Self::Plan => "planning for",
             Self::Begin => "beginning to write",
@@ -154,6 +158,9 @@ pub enum Cause {
     /// An index names more manifests, or nests deeper, than is read.
     #[error("index is too large: {0}")]
     TooMany(String),
+    /// Evidence cannot be carried.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// A manifest came out with another digest than planned.
     #[error("manifest changed: planned {planned}, made {made}")]
     Changed {

@@ -4,6 +4,7 @@ use securecp_trust::{Admitted, Gate, Policy};
 
 use crate::edits::Edits;
 use crate::error::CopyError;
+use crate::evidence;
 use crate::parallel::Workers;
 use crate::plan::{Plan, Reason};
 use crate::probe::probe;
@@ -127,8 +128,9 @@ pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
     let found = survey(&copying)?;
     let admitted = admit(job, found)?;
     restate(&copying, &admitted)?;
-    let there = probe(&copying, &admitted)?;
-    let plan = Plan::new(admitted, job, there).map_err(CopyError::plan)?;
+    let evidence = evidence::survey(&copying, &admitted)?;
+    let there = probe(&copying, &admitted, &evidence)?;
+    let plan = Plan::new((admitted, evidence), job, there).map_err(CopyError::plan)?;
     if job.dry_run {
         return Ok(Outcome { plan, written: None });
     }

@@ -14,6 +14,7 @@ mod cached;
 mod chain;
 mod edits;
 mod error;
+mod evidence;
 mod job;
 mod judge;
 mod names;
@@ -22,6 +23,7 @@ mod parallel;
 mod plan;
 mod probe;
 mod protection;
+mod read_back;
 mod route;
 mod run;
 mod schedule;
@@ -33,12 +35,17 @@ mod written;
 pub use chain::Step;
 pub use edits::{BundleSigner, CacheUse, Edits, Encryption, ImageSigner, Recompression, Signing};
 pub use error::{Cause, CopyError, Phase, Side};
+pub use evidence::{
+    Carried, Counts, Evidence, EvidenceBody, EvidenceChoice, EvidenceEdits, EvidenceError,
+    EvidenceForm, EvidenceKind, EvidenceOf, EvidenceReceipt, Left, OnOrphaned, ReceiptRow, Skipped,
+};
 pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName, copy};
 pub use judge::{Trial, judge};
 pub use names::NameState;
 pub use plan::{
-    BlobAction, BlobWork, Change, FoundId, ManifestWork, Node, NodeId, Plan, PlanError,
-    PlannedName, Produced, Reason, SignatureWork, Work,
+    BlobAction, BlobWork, Change, EvidenceFate, EvidenceWork, FoundId, ManifestWork, Node, NodeId,
+    Plan, PlanError, PlannedAttestation, PlannedEvidence, PlannedName, Produced, Reason,
+    SignatureWork, Work,
 };
 pub use probe::{Name, There};
 pub use protection::Protection;

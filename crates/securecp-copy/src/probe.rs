@@ -5,6 +5,7 @@ use securecp_transport::{Accepts, TransportError};
 use securecp_trust::Admitted;
 
 use crate::error::{CopyError, Phase, Side};
+use crate::evidence::Carried;
 use crate::job::Copying;
 use crate::route::{Storage, StorageName};
 use crate::select::Select;
@@ -50,10 +51,11 @@ pub struct Name {
 pub(crate) fn probe(
     copying: &Copying<'_>,
     admitted: &[Admitted<Found>],
+    evidence: &[Carried],
 ) -> Result<Vec<There>, CopyError> {
     let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
     copying.workers.each(&copying.storages, |storage| {
-        Probe { copying, storage }.ask(&found).map_err(|cause| {
+        Probe { copying, storage }.ask(&found, evidence).map_err(|cause| {
             CopyError::transport(Phase::Probe, Side::Destination, storage.to.name(), cause)
         })
     })
@@ -65,7 +67,7 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    fn ask(&self, found: &[&Found]) -> Result<There, TransportError> {
+    fn ask(&self, found: &[&Found], evidence: &[Carried]) -> Result<There, TransportError> {
         let Self { copying: Copying { job, workers, .. }, storage } = self;
         let (to, scope) = (storage.to, job.scope);
         to.check(scope)?;
@@ -73,13 +75,15 @@ impl Probe<'_> {
         let routes = storage.routes();
         let settled = self.settled(&names, found);
         let coming: Vec<&Found> = routes.iter().map(|route| found[*route]).collect();
+        let beside = routes.iter().filter(|_| to.accepts().evidence).map(|route| &evidence[*route]);
+        let beside: Vec<&Carried> = beside.collect();
         let whole: Vec<&Found> = settled.iter().map(|route| found[*route]).collect();
-        let mut has_blob = certain(blobs_of(&whole).into_iter().map(|blob| blob.digest));
+        let mut has_blob = certain(blobs_of(&whole, &[]).into_iter().map(|blob| blob.digest));
         let mut has_manifest = certain(manifests_of(&whole).iter().map(|m| m.digest().clone()));
         if to.vouches_for_names() {
             has_manifest.extend(names.iter().filter_map(|name| Some((name.now.clone()?, true))));
         }
-        let (mut blobs, mut manifests) = (blobs_of(&coming), manifests_of(&coming));
+        let (mut blobs, mut manifests) = (blobs_of(&coming, &beside), manifests_of(&coming));
         blobs.retain(|blob| !has_blob.contains_key(&blob.digest));
         manifests.retain(|manifest| !has_manifest.contains_key(manifest.digest()));
         let found_blobs = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
@@ -145,10 +149,12 @@ fn certain(digests: impl Iterator<Item = Digest>) -> HashMap<Digest, bool> {
     digests.map(|digest| (digest, true)).collect()
 }
 
-/// Every blob of every image, each digest once.
-fn blobs_of(coming: &[&Found]) -> Vec<Descriptor> {
+/// Every blob of every image and of the evidence beside it, each digest once.
+fn blobs_of(coming: &[&Found], beside: &[&Carried]) -> Vec<Descriptor> {
     let manifests = coming.iter().flat_map(|found| found.manifests());
-    let images = manifests.filter_map(|m| m.content().image());
+    let manifests = manifests.map(|found| found.content());
+    let evidence = beside.iter().flat_map(|carried| carried.manifests());
+    let images = manifests.chain(evidence).filter_map(RawManifest::image);
     let all = images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
     let mut seen = HashSet::new();
     all.filter(|blob| seen.insert(blob.digest.clone())).cloned().collect()

@@ -17,18 +17,20 @@ use crate::error::{Cause, CopyError, Phase, Side, side_of};
 use crate::job::{Copying, Job, Written};
 use crate::names::commit;
 use crate::plan::{
-    BlobAction, BlobWork, ManifestWork, Node, NodeId, Plan, Produced, SignatureWork, Work, place,
+    BlobAction, BlobWork, EvidenceWork, ManifestWork, Node, NodeId, Plan, Produced, SignatureWork,
+    Work, place,
 };
+use crate::read_back::read_back;
 use crate::route::Storage;
 use crate::schedule::{self, Done, Graph, Limits, Weight};
 use crate::written::written;
 
 /// What a run put, before the names move.
-struct Ran {
+pub(crate) struct Ran {
     /// For each node that is one.
-    manifests: Vec<Option<RawManifest>>,
+    pub(crate) manifests: Vec<Option<RawManifest>>,
     /// For each node, what was put to refer to its manifest.
-    artifacts: Vec<Vec<RawManifest>>,
+    pub(crate) artifacts: Vec<Vec<RawManifest>>,
     sent_bytes: u64,
 }
 
@@ -52,45 +54,7 @@ fn begin<'a>(copying: &'a Copying<'_>, plan: &Plan) -> Result<Writings<'a>, Copy
     copying.storages.iter().enumerate().map(begin).collect()
 }
 
-/// Looks whether every manifest is where it was put.
-fn read_back(
-    plan: &Plan,
-    copying: &Copying<'_>,
-    writings: &Writings<'_>,
-    ran: &Ran,
-) -> Result<(), CopyError> {
-    let put = plan.nodes().iter().zip(&ran.manifests);
-    let put: Vec<_> = put.filter_map(|(node, put)| Some((node, put.as_ref()?))).collect();
-    let check = |(node, manifest): &(&Node, &RawManifest)| {
-        let (Work::Manifest(work), Some(writing)) = (&node.work, &writings[node.storage]) else {
-            return Ok(());
-        };
-        let there = writing.read_back(manifest, place(plan, work), copying.job.scope);
-        there.map_err(|cause| failed(Phase::ReadBack, &copying.storages[node.storage], cause))
-    };
-    copying.workers.each(&put, check)?;
-    read_back_bundles(plan, copying, writings, ran)
-}
-
-/// Looks whether every new bundle is found from the manifest for which it was made.
-fn read_back_bundles(
-    plan: &Plan,
-    copying: &Copying<'_>,
-    writings: &Writings<'_>,
-    ran: &Ran,
-) -> Result<(), CopyError> {
-    let made = plan.nodes().iter().zip(&ran.artifacts);
-    let made: Vec<_> = made.filter(|(_, artifacts)| !artifacts.is_empty()).collect();
-    let check = |(node, artifacts): &(&Node, &Vec<RawManifest>)| {
-        let Some(writing) = &writings[node.storage] else { return Ok(()) };
-        let pieces: Vec<Piece<'_>> = artifacts.iter().map(Piece::Referrer).collect();
-        let there = writing.read_back_evidence(&pieces, copying.job.scope);
-        there.map_err(|cause| failed(Phase::ReadBack, &copying.storages[node.storage], cause))
-    };
-    copying.workers.each(&made, check).map(drop)
-}
-
-fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError) -> CopyError {
+pub(crate) fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError) -> CopyError {
     CopyError::transport(phase, Side::Destination, storage.to.name(), cause)
 }
 
@@ -104,6 +68,7 @@ enum NodeResult {
     Manifest(RawManifest),
     /// The manifests of new bundles.
     Signed(Vec<RawManifest>),
+    Evidence,
 }
 
 /// Does everything that `plan` says, up to but without moving the names.
@@ -164,7 +129,7 @@ fn collect(done: Done<NodeResult>) -> Ran {
             NodeResult::Manifest(put) => manifest = Some(put),
             NodeResult::Signed(put) => artifacts = put,
             NodeResult::Blob { descriptor, sent: true } => ran.sent_bytes += descriptor.size,
-            NodeResult::Blob { .. } => {}
+            NodeResult::Blob { .. } | NodeResult::Evidence => {}
         }
         ran.manifests.push(manifest);
         ran.artifacts.push(artifacts);
@@ -194,6 +159,7 @@ impl Runner<'_> {
             Work::Blob(work) => self.blob(task, work),
             Work::Manifest(work) => self.manifest(task, work, done),
             Work::Signatures(work) => self.signatures(work, done),
+            Work::Evidence(work) => self.evidence(task, *work),
         }
     }
 
@@ -509,6 +475,20 @@ impl Runner<'_> {
         };
         put().map_err(|error| self.failed(Phase::Signatures, error))?;
         Ok(artifact)
+    }
+
+    /// Stores a piece, what it names first.
+    fn evidence(&self, task: TaskId, work: EvidenceWork) -> Result<NodeResult, CopyError> {
+        let evidence = self.plan.piece(work);
+        let subject = evidence.to_string();
+        self.job.report.event(&Event::Started { task, subject: &subject, size: None });
+        let parts = evidence.body.iter().flat_map(|body| &body.parts).map(Piece::Part);
+        for piece in parts.chain(evidence.piece()) {
+            self.retry(task, || self.writing()?.put_evidence(&piece, self.scope))
+                .map_err(|error| CopyError { phase: Phase::Evidence, ..error })?;
+        }
+        self.job.report.event(&Event::Finished { task });
+        Ok(NodeResult::Evidence)
     }
 
     fn unsigned(

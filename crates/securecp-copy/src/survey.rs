@@ -87,6 +87,41 @@ impl Found {
     }
 }
 
+impl FoundManifest {
+    /// The digest that an entry names.
+    pub(crate) fn entry_digest(&self, position: usize) -> Option<&Digest> {
+        Some(&self.entry(position)?.digest)
+    }
+
+    fn entry(&self, position: usize) -> Option<&Descriptor> {
+        self.subject.manifest.index()?.manifests.get(position)
+    }
+
+    /// The manifest that an entry attests, as BuildKit writes it.
+    pub(crate) fn attests(&self, position: usize) -> Option<&Digest> {
+        let annotations = &self.entry(position)?.annotations;
+        let kind = annotations.get("vnd.docker.reference.type")?;
+        let subject = annotations.get("vnd.docker.reference.digest")?;
+        let mut entries = self.subject.manifest.index()?.manifests.iter();
+        let entry = entries.find(|entry| entry.digest.to_string() == *subject)?;
+        (kind == "attestation-manifest").then_some(&entry.digest)
+    }
+
+    /// The platform of an entry; of an attestation that of what it attests.
+    pub(crate) fn platform(&self, position: usize) -> Option<String> {
+        let subject = self.attests(position);
+        let mut entries = self.subject.manifest.index()?.manifests.iter();
+        let entry = match subject {
+            Some(subject) => entries.find(|entry| entry.digest == *subject),
+            None => self.entry(position),
+        };
+        let platform = entry?.platform.as_ref()?;
+        let parts = [&platform.os, &platform.architecture, &platform.variant];
+        let parts: Vec<&str> = parts.into_iter().map(String::as_str).collect();
+        Some(parts.join("/").trim_end_matches('/').to_owned())
+    }
+}
+
 impl Judged for Found {
     fn identity(&self) -> &ImageIdentity {
         &self.identity

@@ -63,6 +63,13 @@ impl Fixture {
         Self::manifest_of(None, &blobs, None, Value::Null)
     }
 
+    /// The same blobs and manifests under another root.
+    #[must_use]
+    pub fn with_root(&self, document: &Value) -> Self {
+        let media_type = document.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+        Self { root: Manifest::new(MediaType::new(media_type), document), ..self.clone() }
+    }
+
     /// The list of referrers that stands under the fallback tag of their subject.
     pub fn referrers_list(referrers: &[&Self]) -> Self {
         let entry = |fixture: &&Self| {
@@ -160,10 +167,10 @@ impl EvidenceSet {
         set
     }
 
-    /// Every manifest in the set.
-    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
-        let referrers = self.referrers.iter().map(|(_, fixture)| fixture.digest());
-        referrers.chain(self.attached.iter().map(|(_, fixture)| fixture.digest()))
+    /// Every piece.
+    pub fn fixtures(&self) -> impl Iterator<Item = &Fixture> {
+        let referrers = self.referrers.iter().map(|(_, fixture)| fixture);
+        referrers.chain(self.attached.iter().map(|(_, fixture)| fixture))
     }
 
     /// Pushes all of it to a registry; with `fallback` also the tags that list referrers where nobody else does.

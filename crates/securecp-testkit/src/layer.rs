@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use securecp_oci::{Algorithm, Digest, Hasher, MediaType};
+use securecp_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
 
 use crate::error::{Result, Tried};
 
@@ -41,6 +41,11 @@ impl Blob {
             size: bytes.len() as u64,
             content: Content::Memory(bytes),
         }
+    }
+
+    /// A descriptor of it.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest.clone(), self.size)
     }
 
     /// Opens the bytes.

@@ -39,6 +39,21 @@ fn of_copy(error: &CopyError) -> Option<String> {
         Cause::Plan(PlanError::NewSignature { name, .. }) if name.starts_with("docker:") => {
             Some(SIGNATURES_GO.to_owned())
         }
+        Cause::Evidence(error) => Some(error.hint()),
+        Cause::Plan(PlanError::Invalidates { .. }) => {
+            Some("--remove-signatures copies the image without them".to_owned())
+        }
+        Cause::Plan(PlanError::NoRoom { .. }) => {
+            Some("--evidence none leaves it behind".to_owned())
+        }
+        Cause::Plan(PlanError::Orphaned { signatures, others, .. }) => {
+            let flags = match (signatures, others) {
+                (0, _) => "--on-orphaned drop",
+                (_, 0) => "--remove-signatures",
+                _ => "--remove-signatures --on-orphaned drop",
+            };
+            Some(format!("{flags} leaves it behind"))
+        }
         Cause::NoPlatform(_) => Some(
             "--override-os, --override-arch and --override-variant choose another image, --all copies every one"
                 .to_owned(),

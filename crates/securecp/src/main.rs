@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod connect;
 mod dialect;
+mod evidence_view;
 mod failure;
 mod files;
 mod hint;

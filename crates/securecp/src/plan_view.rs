@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use indicatif::HumanBytes;
 use securecp_copy::{
-    BlobAction, BlobWork, Change, ManifestWork, NodeId, Plan, PlannedName, Produced, Work,
+    BlobAction, BlobWork, Change, EvidenceFate, EvidenceForm, ManifestWork, NodeId, Plan,
+    PlannedName, Produced, Work,
 };
-use securecp_oci::Digest;
+use securecp_oci::{Attached, Digest, Signature};
 use serde_json::{Value, json};
+
+use crate::evidence_view;
 
 /// The plan as JSON.
 pub(crate) fn to_json(plan: &Plan) -> Value {
@@ -34,6 +37,7 @@ fn body(plan: &Plan) -> Value {
         "blobs": blobs(plan).map(blob_json).collect::<Vec<_>>(),
         "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
         "signatures": signatures(plan).iter().map(Signatures::json).collect::<Vec<_>>(),
+        "evidence": evidence_view::planned_json(plan),
         "names": names(plan).map(|name| name.json()).collect::<Vec<_>>(),
     })
 }
@@ -44,6 +48,7 @@ pub(crate) fn to_text(plan: &Plan) -> String {
     rows.extend(blobs(plan).map(blob_row));
     rows.extend(manifests(plan).map(|work| manifest_row(plan, work)));
     rows.extend(signatures(plan).iter().flat_map(Signatures::rows));
+    rows.extend(evidence_view::planned_rows(plan));
     rows.extend(names(plan).map(|name| name.row()));
     let mut table = format!("plan: {}, nothing is changed\n", title(plan));
     rows.iter().for_each(|[action, size, what]| {
@@ -109,7 +114,10 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
         let subject = &plan.found(manifest.found).subject;
         let work = works.iter().find(|work| work.manifest == id);
         let carried = work.map_or(0, |work| work.carried.len());
-        let there = subject.signatures.as_ref().map_or(0, Vec::len);
+        let found = subject.signatures.as_deref().unwrap_or_default().iter();
+        let as_evidence = travels_as_evidence(plan, subject.manifest.digest());
+        let there = found.filter(|one| matches!(one, Signature::Simple(_)) || !as_evidence);
+        let there = there.count();
         Signatures {
             manifest: subject.manifest.digest().clone(),
             carried,
@@ -127,6 +135,16 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
         signatures.bundled || signatures.carried + signatures.new + signatures.left > 0
     })
     .collect()
+}
+
+/// Whether the sigstore signatures of a manifest travel with what cosign attached.
+fn travels_as_evidence(plan: &Plan, manifest: &Digest) -> bool {
+    let attached = EvidenceForm::Attached(Attached::Signatures);
+    plan.evidence().iter().any(|one| {
+        let piece = plan.piece(one.work);
+        let travels = matches!(one.fate, EvidenceFate::Put(_) | EvidenceFate::There);
+        piece.form == attached && piece.subject == *manifest && travels
+    })
 }
 
 impl Signatures {

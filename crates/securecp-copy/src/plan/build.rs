@@ -2,19 +2,21 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use securecp_oci::{
-    Algorithm, Annotations, ConvertError, Descriptor, Digest, Image, ManifestFormat, ManifestKind,
-    MediaType, RawManifest, Signature, convert_image,
+    Algorithm, Annotations, Attached, ConvertError, Descriptor, Digest, Image, ManifestFormat,
+    ManifestKind, MediaType, RawManifest, Signature, convert_image,
 };
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
+use crate::evidence::{Carried, EvidenceChoice, EvidenceForm, EvidenceOf};
+use crate::plan::evidence::EvidenceDesk;
 use crate::plan::layers::{
     LayerAt, Planned, chosen_for_encryption, diff_ids, further_recipients, step,
 };
 use crate::plan::signatures::SignatureDesk;
 use crate::plan::{
-    BlobAction, BlobWork, Change, FoundId, ManifestWork, Node, NodeId, PlanError, PlannedName,
-    Produced, Reason, SignatureWork, Work,
+    BlobAction, BlobWork, Building, Change, FoundId, ManifestWork, Node, NodeId, PlanError,
+    PlannedName, Produced, Reason, SignatureWork, Work,
 };
 use crate::probe::{Name, There};
 use crate::survey::{Found, FoundManifest};
@@ -29,22 +31,23 @@ pub(super) fn check(
     there.iter().try_for_each(check_names)
 }
 
-/// Adds everything that goes to one storage to the graph; returns its names.
+/// Adds everything that goes to one storage to the plan.
 pub(super) fn extend(
-    nodes: &mut Vec<Node>,
+    plan: &mut Building,
     storage: usize,
-    found: &[&Found],
+    (found, carried): (&[&Found], &[Carried]),
     edits: &Edits,
     there: &[There],
-) -> Result<Vec<PlannedName>, PlanError> {
+) -> Result<(), PlanError> {
     let names = there.iter().map(|there| there.names.len()).sum();
     let there = &there[storage];
     let mut builder = Builder {
         found,
+        carried,
         edits,
         there,
         storage,
-        nodes,
+        nodes: &mut plan.nodes,
         blobs: HashMap::new(),
         manifests: HashMap::new(),
         planned: HashMap::new(),
@@ -56,8 +59,12 @@ pub(super) fn extend(
         builder.manifest(FoundId::root(*route))?;
     }
     builder.all_signatures(names)?;
+    let desk = EvidenceDesk { builder: &mut builder };
+    plan.attestations.extend(desk.attestations()?);
+    plan.evidence.extend(desk.plan()?);
     builder.check_effect()?;
-    builder.names()
+    plan.names.extend(builder.names()?);
+    Ok(())
 }
 
 /// A blob stands once for each form that it gets.
@@ -69,22 +76,28 @@ type ManifestKey = (Digest, Option<Vec<usize>>);
 /// Which node stands at which position of a manifest's list.
 type Positions = Vec<(usize, NodeId)>;
 
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     found: &'a [&'a Found],
-    edits: &'a Edits,
-    there: &'a There,
-    storage: usize,
-    nodes: &'a mut Vec<Node>,
+    pub(super) carried: &'a [Carried],
+    pub(super) edits: &'a Edits,
+    pub(super) there: &'a There,
+    pub(super) storage: usize,
+    pub(super) nodes: &'a mut Vec<Node>,
     blobs: HashMap<BlobKey, NodeId>,
     manifests: HashMap<ManifestKey, NodeId>,
-    planned: HashMap<FoundId, NodeId>,
+    pub(super) planned: HashMap<FoundId, NodeId>,
     /// The manifests found that became one node.
     bearers: BTreeMap<NodeId, Vec<FoundId>>,
 }
 
 impl<'a> Builder<'a> {
-    fn at(&self, id: FoundId) -> &'a FoundManifest {
+    pub(super) fn at(&self, id: FoundId) -> &'a FoundManifest {
         &self.found[id.route].manifests()[id.manifest]
+    }
+
+    /// What was found on a route.
+    pub(super) fn manifests_of(&self, route: usize) -> &'a [FoundManifest] {
+        self.found[route].manifests()
     }
 
     /// Every manifest that comes here.
@@ -99,15 +112,11 @@ impl<'a> Builder<'a> {
             return Ok(*node);
         }
         let found = self.at(id);
-        let mut entries = Vec::new();
-        for (position, child) in &found.entries {
-            let child = FoundId { manifest: *child, ..id };
-            entries.push((*position, self.manifest(child)?));
-        }
+        let (entries, orphaned) = self.entries(id)?;
         let key = (found.subject.manifest.digest().clone(), found.keep.clone());
         let node = match self.manifests.get(&key) {
             Some(node) => *node,
-            None => self.new_manifest(id, entries)?,
+            None => self.new_manifest(id, entries, &orphaned)?,
         };
         self.check_signed(found, node)?;
         self.manifests.insert(key, node);
@@ -116,7 +125,43 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn new_manifest(&mut self, id: FoundId, entries: Positions) -> Result<NodeId, PlanError> {
+    /// What an index names, as planned; and the positions of attestations that attest what is no more.
+    fn entries(&mut self, id: FoundId) -> Result<(Positions, Vec<usize>), PlanError> {
+        let found = self.at(id);
+        let (mut entries, mut orphaned) = (Positions::new(), Vec::new());
+        // Attestations come last: what becomes of them depends on what they attest.
+        let (attestations, images): (Vec<_>, Vec<_>) =
+            found.entries.iter().copied().partition(|(at, _)| found.attests(*at).is_some());
+        for (position, child) in images.into_iter().chain(attestations) {
+            let child = FoundId { manifest: child, ..id };
+            match self.drops(found, position, &entries) {
+                true => orphaned.push(position),
+                false => entries.push((position, self.manifest(child)?)),
+            }
+        }
+        entries.sort_unstable();
+        Ok((entries, orphaned))
+    }
+
+    /// Whether an entry attests a manifest that changes, and is to stay behind for that.
+    fn drops(&self, found: &FoundManifest, position: usize, entries: &Positions) -> bool {
+        let evidence = &self.edits.evidence;
+        let looked_for = evidence.which == EvidenceChoice::All && !evidence.lenient;
+        let changed = found.attests(position).is_some_and(|subject| {
+            let of = |(at, node): &&(usize, NodeId)| {
+                found.entry_digest(*at) == Some(subject) && self.nodes[node.0].changes()
+            };
+            entries.iter().find(of).is_some()
+        });
+        looked_for && changed
+    }
+
+    fn new_manifest(
+        &mut self,
+        id: FoundId,
+        entries: Positions,
+        orphaned: &[usize],
+    ) -> Result<NodeId, PlanError> {
         let found = self.at(id);
         let manifest = found.content();
         let mut needs = Vec::new();
@@ -133,7 +178,8 @@ impl<'a> Builder<'a> {
         let restated = found.made_config().map(|_| ManifestFormat::Docker);
         reasons.extend(convert.or(restated).map(Reason::Converted));
         reasons.extend(described.iter().map(|(layer, _)| Reason::Recipients(*layer)));
-        let keep = found.keep.clone();
+        reasons.extend(orphaned.iter().map(|position| Reason::Orphaned(*position)));
+        let keep = kept(found, orphaned);
         let produced = self.produced(&found.subject.manifest, reasons)?;
         let there = self.there.manifests.get(manifest.digest()).copied().unwrap_or(false)
             && matches!(produced, Produced::Kept(_))
@@ -144,7 +190,7 @@ impl<'a> Builder<'a> {
         Ok(self.push(Work::Manifest(work), needs))
     }
 
-    fn push(&mut self, work: Work, mut needs: Vec<NodeId>) -> NodeId {
+    pub(super) fn push(&mut self, work: Work, mut needs: Vec<NodeId>) -> NodeId {
         needs.sort_unstable();
         needs.dedup();
         self.nodes.push(Node { work, storage: self.storage, needs });
@@ -244,7 +290,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A blob whose bytes stay as they are.
-    fn verbatim(&mut self, route: usize, source: &Descriptor) -> NodeId {
+    pub(super) fn verbatim(&mut self, route: usize, source: &Descriptor) -> NodeId {
         let plan = Planned {
             step: Step::default(),
             changes: Vec::new(),
@@ -356,9 +402,10 @@ impl<'a> Builder<'a> {
         for (manifest, bearers) in std::mem::take(&mut self.bearers) {
             let mut carried: Vec<Signature> = Vec::new();
             for id in &bearers {
-                let new = desk.carried(self.at(*id))?.iter();
-                let new: Vec<_> = new.filter(|one| !carried.contains(one)).cloned().collect();
-                carried.extend(new);
+                let new = desk.carried(self.at(*id), self.has_attached_signatures(*id))?;
+                carried.extend(
+                    new.into_iter().filter(|one| !carried.contains(one)).collect::<Vec<_>>(),
+                );
             }
             let routes: Vec<usize> = bearers.iter().map(|id| id.route).collect();
             let identities = desk.identities(self.at(bearers[0]), &routes)?;
@@ -369,6 +416,14 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether sigstore signatures of a manifest travel as what cosign attached, so that they need not be written again.
+    fn has_attached_signatures(&self, id: FoundId) -> bool {
+        let attached = EvidenceForm::Attached(Attached::Signatures);
+        let of = EvidenceOf::Manifest(id.manifest);
+        let mut pieces = self.carried[id.route].pieces().iter();
+        self.there.accepts.evidence && pieces.any(|piece| piece.of == of && piece.form == attached)
     }
 
     /// The names of this storage; one that is a digest takes only the manifest that has it.
@@ -404,7 +459,10 @@ impl<'a> Builder<'a> {
     /// One blob has one size, whoever describes it.
     fn check_sizes(&self) -> Result<(), PlanError> {
         let mut sizes: HashMap<&Digest, u64> = HashMap::new();
-        let images = self.coming().filter_map(|m| m.content().image());
+        let images = self.coming().map(FoundManifest::content);
+        let routes = self.there.routes.iter().filter(|_| self.there.accepts.evidence);
+        let evidence = routes.flat_map(|route| self.carried[*route].manifests());
+        let images = images.chain(evidence).filter_map(RawManifest::image);
         for blob in images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers)) {
             let known = *sizes.entry(&blob.digest).or_insert(blob.size);
             if known != blob.size {
@@ -474,7 +532,18 @@ fn check_names(there: &There) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn listed(reasons: &[Reason]) -> String {
+/// The positions of the entries that stay, if some are taken out.
+fn kept(found: &FoundManifest, orphaned: &[usize]) -> Option<Vec<usize>> {
+    if orphaned.is_empty() {
+        return found.keep.clone();
+    }
+    let all = found.subject.manifest.index().map_or(0, |index| index.manifests.len());
+    let mut kept = found.keep.clone().unwrap_or_else(|| (0..all).collect());
+    kept.retain(|position| !orphaned.contains(position));
+    Some(kept)
+}
+
+pub(super) fn listed(reasons: &[Reason]) -> String {
     let texts: Vec<String> = reasons.iter().map(Reason::to_string).collect();
     texts.join(", ")
 }

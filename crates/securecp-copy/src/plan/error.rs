@@ -152,6 +152,30 @@ pub enum PlanError {
         /// What is wrong.
         problem: String,
     },
+    /// Evidence no longer applies, because its manifest gets another digest.
+    #[error("{first} would no longer apply, because the manifest changes: {reasons}{}", and_more(signatures + others - 1))]
+    Orphaned {
+        /// The manifest.
+        manifest: Digest,
+        /// One piece.
+        first: String,
+        /// Why the manifest changes.
+        reasons: String,
+        /// How many signatures of sigstore no longer apply.
+        signatures: usize,
+        /// How many other pieces no longer apply.
+        others: usize,
+    },
+    /// A place has no room for evidence.
+    #[error("{name} cannot hold evidence: {first}{}", and_more(count - 1))]
+    NoRoom {
+        /// The destination.
+        name: String,
+        /// How many pieces there are.
+        count: usize,
+        /// One of them.
+        first: String,
+    },
     /// An option cannot take effect.
     #[error("{option} cannot take effect: {why}")]
     NoEffect {
@@ -216,4 +240,8 @@ pub enum PlanError {
 /// What a name stands for.
 pub(crate) fn shown(found: Option<&Digest>) -> String {
     found.map_or_else(|| "nothing".to_owned(), Digest::to_string)
+}
+
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" (and {count} more)") }
 }

@@ -5,6 +5,7 @@ use securecp_transport::Place;
 use securecp_trust::{Admitted, RequirementKind, Verdict};
 
 use crate::chain::Step;
+use crate::evidence::{Carried, Evidence};
 use crate::job::{Job, Written};
 use crate::probe::{Name, There};
 use crate::protection::Protection;
@@ -13,11 +14,13 @@ use crate::written;
 
 mod build;
 mod error;
+mod evidence;
 mod layers;
 mod signatures;
 
 pub use error::PlanError;
 pub(crate) use error::shown;
+pub use evidence::{EvidenceFate, EvidenceWork, PlannedAttestation, PlannedEvidence};
 
 /// Names a node of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,9 +47,12 @@ impl FoundId {
 #[derive(Debug)]
 pub struct Plan {
     admitted: Vec<Admitted<Found>>,
+    carried: Vec<Carried>,
     there: Vec<There>,
     nodes: Vec<Node>,
     names: Vec<PlannedName>,
+    evidence: Vec<PlannedEvidence>,
+    attestations: Vec<PlannedAttestation>,
 }
 
 /// One piece of work and what has to be done before it.
@@ -81,6 +87,8 @@ pub enum Work {
     Manifest(ManifestWork),
     /// Store the signatures of a manifest that is there.
     Signatures(SignatureWork),
+    /// Store evidence of a manifest that is there.
+    Evidence(EvidenceWork),
 }
 
 /// A blob to bring.
@@ -217,6 +225,9 @@ pub enum Reason {
     /// A manifest that it names changes.
     #[error("entry {0} changes")]
     Entry(usize),
+    /// An attestation of a manifest that changes is taken out of it.
+    #[error("entry {0}, an attestation of what changes, is left out")]
+    Orphaned(usize),
     /// Entries of other platforms are taken out of it.
     #[error("{removed} of {of} entries are left out")]
     Subset {
@@ -233,7 +244,7 @@ impl Plan {
     /// # Errors
     /// The request cannot be fulfilled; see [`PlanError`].
     pub(crate) fn new(
-        admitted: Vec<Admitted<Found>>,
+        (admitted, carried): (Vec<Admitted<Found>>, Vec<Carried>),
         job: &Job<'_>,
         there: Vec<There>,
     ) -> Result<Self, PlanError> {
@@ -241,11 +252,12 @@ impl Plan {
         let signatures_required = admitted.iter().any(|one| asks_for_signatures(one.verdict()));
         build::check(edits, &there, signatures_required)?;
         let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
-        let (mut nodes, mut names) = (Vec::new(), Vec::new());
+        let mut plan = Building::default();
         for storage in 0..there.len() {
-            names.extend(build::extend(&mut nodes, storage, &found, edits, &there)?);
+            build::extend(&mut plan, storage, (&found, &carried), edits, &there)?;
         }
-        let plan = Self { admitted, there, nodes, names };
+        let Building { nodes, names, evidence, attestations } = plan;
+        let plan = Self { admitted, carried, there, nodes, names, evidence, attestations };
         plan.check_names(job.protection)?;
         Ok(plan)
     }
@@ -280,6 +292,26 @@ impl Plan {
         &self.admitted
     }
 
+    /// The evidence beside what was admitted, one for each route.
+    pub fn carried(&self) -> &[Carried] {
+        &self.carried
+    }
+
+    /// What becomes of each piece of evidence, in each storage.
+    pub fn evidence(&self) -> &[PlannedEvidence] {
+        &self.evidence
+    }
+
+    /// What becomes of the attestations that indexes name, in each storage.
+    pub fn attestations(&self) -> &[PlannedAttestation] {
+        &self.attestations
+    }
+
+    /// A piece of evidence.
+    pub fn piece(&self, work: EvidenceWork) -> &Evidence {
+        &self.carried[work.route].pieces()[work.piece]
+    }
+
     /// What the storages have.
     pub fn there(&self) -> &[There] {
         &self.there
@@ -296,6 +328,7 @@ impl Plan {
             Work::Blob(work) => work.route,
             Work::Manifest(work) => work.found.route,
             Work::Signatures(work) => self.route_of(&self.nodes[work.manifest.0]),
+            Work::Evidence(work) => work.route,
         }
     }
 
@@ -355,6 +388,15 @@ impl Plan {
     }
 }
 
+/// A plan as far as it is made.
+#[derive(Default)]
+struct Building {
+    nodes: Vec<Node>,
+    names: Vec<PlannedName>,
+    evidence: Vec<PlannedEvidence>,
+    attestations: Vec<PlannedAttestation>,
+}
+
 /// Whether a requirement that looks at signatures was evaluated for any manifest.
 fn asks_for_signatures(verdict: &Verdict) -> bool {
     let requirements = verdict.subjects.iter().flat_map(|subject| &subject.requirements);
@@ -367,7 +409,7 @@ impl Node {
         match &self.work {
             Work::Blob(blob) => !matches!(blob.action, BlobAction::Copy { .. }),
             Work::Manifest(manifest) => manifest.there,
-            Work::Signatures(_) => false,
+            Work::Signatures(_) | Work::Evidence(_) => false,
         }
     }
 
@@ -376,7 +418,7 @@ impl Node {
         match &self.work {
             Work::Blob(blob) => !blob.changes.is_empty(),
             Work::Manifest(manifest) => matches!(manifest.produced, Produced::Made(_)),
-            Work::Signatures(_) => false,
+            Work::Signatures(_) | Work::Evidence(_) => false,
         }
     }
 }

@@ -14,21 +14,24 @@ pub(super) struct SignatureDesk<'a> {
 }
 
 impl SignatureDesk<'_> {
-    /// The signatures of the source that travel with a manifest.
-    pub(super) fn carried<'a>(
+    /// The signatures of the source that travel with a manifest; those of sigstore may travel as evidence instead.
+    pub(super) fn carried(
         &self,
-        found: &'a FoundManifest,
-    ) -> Result<&'a [Signature], PlanError> {
+        found: &FoundManifest,
+        as_evidence: bool,
+    ) -> Result<Vec<Signature>, PlanError> {
         if self.edits.remove_signatures {
-            return Ok(&[]);
+            return Ok(Vec::new());
         }
         let subject = &found.subject;
         let manifest = || subject.manifest.digest().clone();
         let signatures = subject.signatures.as_ref().map_err(|failure| {
             PlanError::SignaturesUnknown { manifest: manifest(), why: failure.to_string() }
         })?;
-        if !signatures.iter().all(|signature| self.takes(matches!(signature, Signature::Simple(_))))
-        {
+        let simple = |signature: &Signature| matches!(signature, Signature::Simple(_));
+        let signatures = signatures.iter().filter(|signature| simple(signature) || !as_evidence);
+        let signatures: Vec<Signature> = signatures.cloned().collect();
+        if !signatures.iter().all(|signature| self.takes(simple(signature))) {
             return Err(PlanError::Signatures {
                 name: self.there.name.clone(),
                 count: signatures.len(),

@@ -4,7 +4,8 @@ use clap::{Args, ValueEnum};
 
 use super::switch::parse_switch;
 use super::{
-    CompressArgs, CryptArgs, DestArgs, JudgeArgs, ResumeArgs, RetryArgs, SignArgs, SrcArgs,
+    CompressArgs, CryptArgs, DestArgs, EvidenceArgs, JudgeArgs, ResumeArgs, RetryArgs, SignArgs,
+    SrcArgs,
 };
 
 /// Copy an image
@@ -23,6 +24,8 @@ pub(crate) struct CopyArgs {
 
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) evidence: EvidenceArgs,
     #[command(flatten)]
     pub(crate) changes: ChangeArgs,
     #[command(flatten)]

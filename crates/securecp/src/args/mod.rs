@@ -9,6 +9,7 @@ mod crypt;
 mod delete;
 mod demo;
 mod duration;
+mod evidence;
 mod generate;
 mod global;
 mod inspect;
@@ -36,6 +37,7 @@ pub(crate) use copy::{
 pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
+pub(crate) use evidence::EvidenceArgs;
 pub(crate) use generate::{CompletionArgs, GenerateSigstoreKeyArgs, ManArgs};
 pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use inspect::InspectArgs;

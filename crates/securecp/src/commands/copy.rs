@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
 use securecp_copy::{
-    Changed, Edits, FoundId, Job, NameState, Outcome, Route, Written, WrittenImage, WrittenName,
-    copy,
+    Changed, Edits, FoundId, Job, NameState, Outcome, Plan, Route, Written, WrittenImage,
+    WrittenName, copy,
 };
 use securecp_layer::Stopped;
 use securecp_trust::Gate;
@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use crate::args::CopyArgs;
 use crate::connect::Doors;
 use crate::dialect::copy_lines;
+use crate::evidence_view;
 use crate::failure::Failure;
 use crate::lookaside::Lookaside;
 use crate::plan_view;
 use crate::policy;
-use crate::progress::ProgressStyle;
+use crate::progress::{ProgressStyle, warn};
 use crate::request::CopyRequest;
 use crate::routes::{self, of_all_tags, with_routes};
 use crate::session::Session;
@@ -124,15 +125,24 @@ fn show(
     outcome: &Outcome,
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
+    outcome.written.iter().for_each(|written| warn_of_losses(&outcome.plan, written));
     match (&outcome.written, request.json) {
         (Some(written), true) => session.write_json(&result(request, outcome, written)),
         (Some(_), false) if session.dialect.is_skopeo() => say_as_skopeo(request, outcome, session),
         (Some(written), false) => {
-            summarise(request, written);
+            summarise(request, outcome, written);
             Ok(())
         }
         (None, true) => session.write_json(&plan_view::to_json(&outcome.plan)),
         (None, false) => session.write(plan_view::to_text(&outcome.plan).as_bytes()),
+    }
+}
+
+/// Evidence that stays behind is never left silently.
+fn warn_of_losses(plan: &Plan, written: &Written) {
+    for image in &written.images {
+        let receipt = evidence_view::receipt(plan, image);
+        receipt.skipped.iter().for_each(|one| warn(&evidence_view::warning(one)));
     }
 }
 
@@ -179,6 +189,7 @@ fn image_receipt(outcome: &Outcome, image: &WrittenImage) -> Value {
         "sourceDigest": root.digest().to_string(),
         "manifests": manifests,
         "changed": changed,
+        "evidence": evidence_view::to_json(&evidence_view::receipt(&outcome.plan, image)),
     })
 }
 
@@ -206,9 +217,13 @@ fn changed(changed: &Changed) -> Value {
     })
 }
 
-fn summarise(request: &CopyRequest, written: &Written) {
+fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
     if matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
         return;
+    }
+    for image in &written.images {
+        let receipt = evidence_view::receipt(&outcome.plan, image);
+        evidence_view::sentence(&receipt).iter().for_each(|line| crate::progress::say(line));
     }
     let sent = HumanBytes(written.sent_bytes);
     crate::progress::say(&match (written.images.as_slice(), request.places.as_slice()) {

@@ -7,6 +7,7 @@ use securecp_trust::IndexSignature;
 
 use super::compress::{cache, recompression};
 use super::crypt::{decryption, encryption};
+use super::evidence::evidence;
 use super::place::{AllTags, PlaceRequest, protection};
 use super::side::sides;
 use super::{Globals, Resuming, Retry, SideRequest, SignRequest, both, image, index_signature};
@@ -69,6 +70,7 @@ impl CopyRequest {
                 preserve_digests: args.changes.preserve_digests,
                 remove_signatures: args.changes.remove_signatures,
                 recompression,
+                evidence: evidence(args.evidence, globals)?,
                 cache: cache(&args.compression, recompression, |name| std::env::var_os(name))?,
                 encrypt: encryption(&args.encryption)?,
                 decrypt: decryption(&args.encryption)?,

@@ -4,6 +4,7 @@ mod additional;
 mod compress;
 mod copy;
 mod crypt;
+mod evidence;
 mod globals;
 mod image;
 mod inspect;

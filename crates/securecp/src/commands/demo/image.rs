@@ -20,6 +20,39 @@ pub(super) fn write_image(root: &Path, name: &str, version: u32) -> io::Result<(
     add_name(root, name, index)
 }
 
+/// Adds what a build system leaves beside an image: a bill of materials of the index, and a statement about the image of
+/// the first platform, entered as oras enters them.
+pub(super) fn write_evidence(root: &Path, version: u32) -> io::Result<()> {
+    let index: Value = serde_json::from_slice(&fs::read(root.join("index.json"))?)?;
+    let image = &index["manifests"][0];
+    let first = platform(root, version, "amd64")?;
+    let sbom = json!({"spdxVersion": "SPDX-2.3", "name": "app", "packages": []});
+    refer(root, image, ("application/spdx+json", &sbom))?;
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "app", "digest": {"sha256": first.digest.hex()}}],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {},
+    });
+    refer(root, &Value::from(&first), ("application/vnd.in-toto+json", &statement))
+}
+
+fn refer(root: &Path, subject: &Value, (kind, content): (&str, &Value)) -> io::Result<()> {
+    let config = keep(root, MediaType::OCI_EMPTY, b"{}")?;
+    let layer = keep(root, MediaType::new(kind), content.to_string().as_bytes())?;
+    let members = ["mediaType", "digest", "size"].map(|key| (key, subject[key].clone()));
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST.as_str(),
+        "artifactType": kind,
+        "config": Value::from(&config),
+        "layers": [Value::from(&layer)],
+        "subject": members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<serde_json::Map<_, _>>(),
+    });
+    let entry = keep(root, MediaType::OCI_MANIFEST, manifest.to_string().as_bytes())?;
+    add_entry(root, &entry)
+}
+
 /// The layer that only this version has.
 pub(super) fn layer_of(version: u32) -> io::Result<Descriptor> {
     let bytes = layer("app/version", format!("version {version}\n").as_bytes())?;
@@ -73,17 +106,20 @@ fn describe(media_type: MediaType, bytes: &[u8]) -> Descriptor {
     Descriptor::new(media_type, Digest::of(Algorithm::Sha256, bytes), bytes.len() as u64)
 }
 
-fn add_name(root: &Path, name: &str, index: Descriptor) -> io::Result<()> {
+fn add_name(root: &Path, name: &str, mut index: Descriptor) -> io::Result<()> {
+    index.annotations.insert("org.opencontainers.image.ref.name".to_owned(), name.to_owned());
+    add_entry(root, &index)
+}
+
+fn add_entry(root: &Path, entry: &Descriptor) -> io::Result<()> {
     let path = root.join("index.json");
     let mut entries = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice::<Value>(&bytes)?["manifests"].take(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => json!([]),
         Err(error) => return Err(error),
     };
-    let mut entry = index;
-    entry.annotations.insert("org.opencontainers.image.ref.name".to_owned(), name.to_owned());
     if let Some(entries) = entries.as_array_mut() {
-        entries.push(Value::from(&entry));
+        entries.push(Value::from(entry));
     }
     fs::write(path, json!({"schemaVersion": 2, "manifests": entries}).to_string())
 }

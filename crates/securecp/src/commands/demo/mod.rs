@@ -15,7 +15,7 @@ use crate::args::DemoArgs;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
-use image::write_image;
+use image::{write_evidence, write_image};
 use stage::Stage;
 use tale::{Ending, Tale};
 
@@ -25,6 +25,8 @@ pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Fail
     write_image(&stage.layout(), "v1", 1).context("writing the image")?;
     write_image(&stage.layout(), "v2", 2).context("writing the image")?;
     write_image(&stage.layout(), "v3", 3).context("writing the image")?;
+    write_image(&stage.attested(), "v1", 1).context("writing the image")?;
+    write_evidence(&stage.attested(), 1).context("writing the evidence")?;
     let mut tale = Tale::new(session);
     introduce(&mut tale, &stage)?;
     let signed = push(&mut tale, &stage)?;
@@ -54,10 +56,12 @@ fn introduce(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
 /// Gives the digest of the signed index.
 fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<String, Failure> {
     let image = stage.at_staging("shop/app:v1");
+    let built = format!("oci:{}:v1", stage.attested().display());
     let pushed = tale.step(
-        "The image goes to staging, with both platforms, and is signed there with a throw-away key",
+        "The image goes to staging, with both platforms, a bill of materials and a statement of where it was built, \
+         and is signed there with a throw-away key",
         Ending::DONE,
-        &signed(stage, &stage.in_layout("v1"), &image),
+        &signed(stage, &built, &image),
     )?;
     let look = ["verify", "--all", "--index-signature=require", "--tls-verify=false", &image];
     tale.step(
@@ -81,6 +85,11 @@ fn promote(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
     let again =
         tale.step("Once more: what is there is not sent again", Ending::DONE, &copy(stage, &both))?;
     tale.check("the second copy sent nothing", again["bytesSent"] == 0)?;
+    let arrived = first["evidence"]["carried"] == 2 && again["evidence"]["alreadyThere"] == 2;
+    tale.check(
+        "production has the bill of materials and the statement, under the same digests",
+        arrived,
+    )?;
     let staged = inspect(tale, "What staging has", &from)?;
     let produced = inspect(tale, "What production has", &to)?;
     let same = staged == produced && staged == first["digest"];

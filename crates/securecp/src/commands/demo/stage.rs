@@ -48,6 +48,11 @@ impl Stage {
         self.path("image")
     }
 
+    /// The layout that the build system made, with evidence.
+    pub(super) fn attested(&self) -> PathBuf {
+        self.path("attested")
+    }
+
     pub(super) fn policy(&self) -> PathBuf {
         self.path("policy.json")
     }
@@ -78,11 +83,12 @@ impl Stage {
         let shop = format!("{}/shop", self.staging);
         let vault = format!("{}/shop/vault", self.production);
         let layout = self.layout().display().to_string();
+        let attested = self.attested().display().to_string();
         let key = self.seal.certificate();
         let signed = json!([{"type": "signedBy", "keyType": "GPGKeys", "keyPath": key}]);
         let policy = json!({
             "default": [{"type": "reject"}],
-            "transports": {"oci": {layout: accept}, "docker": {shop: signed, vault: accept}},
+            "transports": {"oci": {layout: accept, attested: accept}, "docker": {shop: signed, vault: accept}},
         });
         format!("{policy:#}")
     }

@@ -1,0 +1,79 @@
+use securecp_oci::{Digest, Escaped};
+
+/// Why evidence cannot be carried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// There is more of it than any image has.
+    #[error("more than {limit} pieces of evidence beside {manifest}")]
+    TooMany {
+        /// The image.
+        manifest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// Evidence of evidence goes on and on.
+    #[error("evidence of {manifest} refers to evidence more than {limit} deep")]
+    TooDeep {
+        /// The image.
+        manifest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// A piece is larger than evidence is.
+    #[error("evidence {digest} has {what}, the limit is {limit}")]
+    TooLarge {
+        /// The piece.
+        digest: Digest,
+        /// What it has too much of.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// An image in the clothes of evidence: nobody judged it.
+    #[error(
+        "{digest} refers to {subject} but is {what}, and as an image it was not admitted (artifact type {})",
+        Escaped::new(artifact_type).limit(200)
+    )]
+    PosesAsEvidence {
+        /// The piece.
+        digest: Digest,
+        /// What it refers to.
+        subject: Digest,
+        /// What it is.
+        what: &'static str,
+        /// Its type; `--evidence-type` may name it.
+        artifact_type: String,
+    },
+    /// A list names it among the referrers of something else than its subject.
+    #[error("{digest} is listed as evidence of {listed}, but its subject is {found}")]
+    OtherSubject {
+        /// The piece.
+        digest: Digest,
+        /// Where it is listed.
+        listed: Digest,
+        /// What it says itself.
+        found: String,
+    },
+    /// What is attached has a form to which nothing can be attached.
+    #[error("what is attached to {subject} ({suffix}) is an index, expected an image")]
+    AttachedIndex {
+        /// The manifest.
+        subject: Digest,
+        /// Under which suffix.
+        suffix: &'static str,
+    },
+}
+
+impl EvidenceError {
+    /// What the user may add to the command line, if that is what it takes.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::PosesAsEvidence { artifact_type, .. } if !artifact_type.is_empty() => {
+                let name = Escaped::new(artifact_type).limit(200);
+                format!("--evidence-type {name} carries it unjudged; --evidence none carries none")
+            }
+            _ => "--evidence none leaves all evidence behind".to_owned(),
+        }
+    }
+}

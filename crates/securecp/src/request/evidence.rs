@@ -1,0 +1,36 @@
+use securecp_copy::{EvidenceChoice, EvidenceEdits, OnOrphaned};
+
+use super::Globals;
+use super::copy::unknown;
+use crate::args::EvidenceArgs;
+use crate::failure::Failure;
+
+/// What travels beside the images. Whoever speaks the reference's language expects no evidence, so that it travels where it
+/// can and its loss is a warning.
+pub(crate) fn evidence(args: EvidenceArgs, globals: &Globals) -> Result<EvidenceEdits, Failure> {
+    let which = match args.evidence.as_deref() {
+        None | Some("all") => EvidenceChoice::All,
+        Some("signatures") => EvidenceChoice::Signatures,
+        Some("none") => EvidenceChoice::None,
+        Some(other) => return Err(unknown("--evidence", "all, signatures or none", other)),
+    };
+    let on_orphaned = match args.on_orphaned.as_deref() {
+        None if globals.lenient => OnOrphaned::Drop,
+        None | Some("refuse") => OnOrphaned::Refuse,
+        Some("drop") => OnOrphaned::Drop,
+        Some(other) => return Err(unknown("--on-orphaned", "refuse or drop", other)),
+    };
+    if which == EvidenceChoice::None {
+        if !args.evidence_type.is_empty() {
+            globals.no_effect("--evidence-type has no effect with --evidence none".to_owned())?;
+        }
+        if args.on_orphaned.is_some() {
+            globals.no_effect("--on-orphaned has no effect with --evidence none".to_owned())?;
+        }
+    }
+    if args.evidence_type.iter().any(String::is_empty) {
+        return Err(unknown("--evidence-type", "an artifact type", ""));
+    }
+    let (types, lenient) = (args.evidence_type, globals.lenient);
+    Ok(EvidenceEdits { which, types, on_orphaned, lenient })
+}
