@@ -21,8 +21,8 @@ use securecp_testkit::proxy::{Fault, Handler, Hook, Proxy, Reply, Rule};
 use securecp_testkit::{Fixture, Layer, Registry};
 use securecp_trust::{FreshKey, Gate, Judged, Policy, SigstoreKey, Subject};
 
-/// Three tags of one image, two of another.
-const TAGS: [(&str, usize); 5] = [("v1", 0), ("v1.0", 0), ("v1.0.0", 0), ("v2", 1), ("latest", 1)];
+/// Tags, and which image each of them names.
+type Tags = &'static [(&'static str, usize)];
 
 /// What happens at the request with the fatal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,16 @@ enum Kind {
     Simple,
     /// Sigstore signatures attached in the registry itself.
     Sigstore,
+}
+
+impl Kind {
+    /// Three tags of one image and two of another. Keys of sigstore take their time to be unlocked, so fewer of them.
+    fn tags(self) -> Tags {
+        match self {
+            Self::Simple => &[("v1", 0), ("v1.0", 0), ("v1.0.0", 0), ("v2", 1), ("latest", 1)],
+            Self::Sigstore => &[("v1", 0), ("latest", 0)],
+        }
+    }
 }
 
 /// What every trial shares and none changes.
@@ -79,8 +89,8 @@ impl Stage {
             Fixture::image("amd64", std::slice::from_ref(&shared)),
             Fixture::image("amd64", &[shared, layer("second")]),
         ];
-        for (tag, image) in TAGS {
-            images[image].push(staging.address(), "app", Some(tag)).unwrap();
+        for (tag, image) in kind.tags() {
+            images[*image].push(staging.address(), "app", Some(tag)).unwrap();
         }
         let (private, public) = key(kind);
         Self { kind, staging, private, public, images }
@@ -260,11 +270,11 @@ impl<'a> Trial<'a> {
     /// Every tag that is visible is signed; says which are visible.
     fn visible(&self) -> Vec<&'static str> {
         let mut visible = Vec::new();
-        for (tag, image) in TAGS {
+        for (tag, image) in self.stage.kind.tags() {
             let Some(manifest) = self.manifest(tag) else { continue };
-            assert_eq!(manifest.digest(), self.stage.images[image].digest(), "{tag}");
+            assert_eq!(manifest.digest(), self.stage.images[*image].digest(), "{tag}");
             self.assert_signed(tag, manifest);
-            visible.push(tag);
+            visible.push(*tag);
         }
         visible
     }
@@ -274,7 +284,7 @@ impl<'a> Trial<'a> {
         self.to.clear_rules();
         let (done, said) = Self::finish(self.start());
         assert!(done, "{said}");
-        assert_eq!(self.visible().len(), TAGS.len());
+        assert_eq!(self.visible().len(), self.stage.kind.tags().len());
     }
 }
 
@@ -305,7 +315,7 @@ fn requests(stage: &Stage) -> usize {
 #[expect(clippy::print_stderr, reason = "it tells what it did")]
 fn strike_everywhere(kind: Kind, blow: Blow) {
     let stage = Stage::new(kind);
-    let count = requests(&stage);
+    let (count, tags) = (requests(&stage), kind.tags().len());
     let (next, struck, partly) = (AtomicUsize::new(1), AtomicUsize::new(0), AtomicUsize::new(0));
     let worker = || {
         loop {
@@ -319,10 +329,10 @@ fn strike_everywhere(kind: Kind, blow: Blow) {
             match &ended {
                 None => {
                     struck.fetch_add(1, Ordering::SeqCst);
-                    let between = (1..TAGS.len()).contains(&visible.len());
+                    let between = (1..tags).contains(&visible.len());
                     partly.fetch_add(usize::from(between), Ordering::SeqCst);
                 }
-                Some((true, _)) => assert_eq!(visible.len(), TAGS.len()),
+                Some((true, _)) => assert_eq!(visible.len(), tags),
                 Some((false, said)) => assert!(said.contains("error"), "{said}"),
             }
             trial.assert_converges();

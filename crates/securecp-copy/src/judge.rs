@@ -34,7 +34,7 @@ pub struct Trial<'a> {
 pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
-    let found = Survey { from, select, workers, scope, gate: trial.gate }.read()?;
+    let found = Survey { from, select, workers, scope, gate: trial.gate, kept: None }.read()?;
     Ok(trial.policy.judge(&found, trial.gate))
 }
 

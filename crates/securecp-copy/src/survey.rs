@@ -3,10 +3,11 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use securecp_layer::Scope;
+use securecp_layer::{Journal, Scope};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Descriptor, Digest, Image, ImageIdentity, Index, Platform, PlatformWish, RawManifest, Signature,
+    Declared, Descriptor, Digest, Image, ImageIdentity, Index, Platform, PlatformWish, RawManifest,
+    Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -140,7 +141,9 @@ pub(crate) fn survey(copying: &Copying<'_>) -> Result<Vec<Found>, CopyError> {
 fn survey_one(copying: &Copying<'_>, route: &Route<'_>) -> Result<Found, CopyError> {
     let (job, workers) = (copying.job, &copying.workers);
     let (from, select, scope) = (route.from, job.select, job.scope);
-    let survey = Survey { from, select, workers, scope, gate: job.gate };
+    // A single image is read as it is at its source, also where that costs a request.
+    let kept = job.journal.filter(|_| job.routes.len() > 1 && from.repository().is_some());
+    let survey = Survey { from, select, workers, scope, gate: job.gate, kept };
     let mut found = survey.read()?;
     let converts = |accepts: Accepts| may_convert(&accepts, &found.manifests);
     if job.edits.need_config() || route.to.iter().any(|target| converts(target.to.accepts())) {
@@ -164,6 +167,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) scope: &'a Scope,
     /// Says what has to be looked for.
     pub(crate) gate: &'a Gate<'a>,
+    /// Manifests that earlier runs have read.
+    pub(crate) kept: Option<&'a Journal>,
 }
 
 impl Survey<'_> {
@@ -276,8 +281,17 @@ impl Survey<'_> {
         Ok(kept.into_iter().collect())
     }
 
+    /// One that an earlier run has read need not be fetched again: its digest says that it is the same.
     fn child(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
-        self.from.manifest(entry, self.scope).map_err(|e| self.failed(e))
+        let kept = self.kept.and_then(|journal| journal.kept(&entry.digest));
+        if let Some(Ok(found)) = kept.map(|bytes| RawManifest::read(bytes, Declared::from(entry))) {
+            return Ok(found);
+        }
+        let found = self.from.manifest(entry, self.scope).map_err(|e| self.failed(e))?;
+        if let Some(journal) = self.kept {
+            journal.keep(found.digest(), found.bytes());
+        }
+        Ok(found)
     }
 
     fn too_deep(&self) -> CopyError {

@@ -2,8 +2,8 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use securecp_oci::{Algorithm, Digest};
@@ -23,6 +23,8 @@ pub struct Journal {
 struct Shared {
     folder: PathBuf,
     swept: AtomicBool,
+    /// How much content may still be kept, once that was looked up.
+    room: OnceLock<AtomicUsize>,
     complained: AtomicBool,
 }
 
@@ -51,7 +53,16 @@ impl Journal {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         let (swept, complained) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { folder, swept, complained }) }
+        let room = OnceLock::new();
+        Self { shared: Arc::new(Shared { folder, swept, room, complained }) }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    pub(crate) fn room(&self) -> &OnceLock<AtomicUsize> {
+        &self.shared.room
     }
 
     /// The notes about `subject`, new or left by an earlier run; `None` if none can be kept, or another process is at
@@ -206,8 +217,8 @@ fn check_file(found: &Metadata) -> Result<(), Problem> {
     if good { Ok(()) } else { Err(Problem::Foreign(expected)) }
 }
 
-/// Removes notes that are too old to be of use.
-fn sweep(folder: &Path) {
+/// Removes what is too old to be of use.
+pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.take(SWEPT).flatten() {
         let name = entry.file_name();

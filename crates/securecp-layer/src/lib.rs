@@ -27,6 +27,7 @@ mod aside;
 mod cache;
 mod chunks;
 mod codec;
+mod content;
 mod cores;
 mod decode;
 mod diff_id;
