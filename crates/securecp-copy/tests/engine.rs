@@ -263,7 +263,6 @@ impl Destination for Shelf {
             evidence: false,
             keeps_urls: true,
             parallel: true,
-            private_staging: true,
         }
     }
 

@@ -16,8 +16,8 @@ use openssl::md::Md;
 use openssl::md_ctx::MdCtx;
 use openssl::pkey::PKey;
 use securecp_crypt::{
-    Budget, CryptError, Encrypt, KeyUnwrapper, KeyWrapper, Keys, PrivateStaging, Recipient,
-    Recipients, Scheme, Secret, Unwrapped,
+    Budget, CryptError, Encrypt, KeyUnwrapper, KeyWrapper, Keys, Recipient, Recipients, Scheme,
+    Secret, Unwrapped,
 };
 use securecp_layer::{CHUNK, Chunks, Layer, SourceError};
 use securecp_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
@@ -122,14 +122,12 @@ fn main() {
     let source = || Layer::verified(plain.clone(), memory(count));
     let sealed = seal(source().pipe(Some(&encrypt)).unwrap());
     let unlocked = keys.unlock(&sealed.0).unwrap();
-    let private = unlocked.in_private(PrivateStaging::declared(true).unwrap());
     let staged = unlocked.staged_in(&std::env::temp_dir());
     let open = || Layer::verified(sealed.0.clone(), Whole(sealed.1.clone()));
-    let rows: [(&str, &dyn Fn()); 5] = [
+    let rows: [(&str, &dyn Fn()); 4] = [
         ("calibration", &|| calibrate(count)),
         ("verify only", &|| run(source())),
         ("encrypt", &|| run(source().pipe(Some(&encrypt)).unwrap())),
-        ("decrypt, one pass", &|| run(open().pipe(Some(&private)).unwrap())),
         ("decrypt, staged", &|| run(open().pipe(Some(&staged)).unwrap())),
     ];
     let mut base = None;

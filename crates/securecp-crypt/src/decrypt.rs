@@ -14,7 +14,7 @@ use crate::options::{PrivateOptions, PublicOptions};
 use crate::{CryptError, Envelope};
 
 /// An encrypted layer whose key was unwrapped. Its bytes are not yet authenticated: nothing here gives out plaintext
-/// of bytes whose MAC was not checked, except [`Unlocked::in_private`], which says so.
+/// of bytes whose MAC was not checked.
 #[derive(Clone)]
 pub struct Unlocked {
     pub(crate) options: Arc<PrivateOptions>,
@@ -67,11 +67,6 @@ impl Unlocked {
     /// comes out.
     pub fn staged_in(&self, directory: &Path) -> Decrypt {
         Decrypt { unlocked: self.clone(), directory: directory.to_owned() }
-    }
-
-    /// One pass, for destinations whose bytes nobody can see before `finish` has passed.
-    pub fn in_private(&self, _: PrivateStaging) -> DecryptInPrivate {
-        DecryptInPrivate { unlocked: self.clone() }
     }
 
     /// Only bytes that are held to the digest for which the key was unwrapped.
@@ -133,31 +128,6 @@ pub struct Decrypt {
 impl Transform for Decrypt {
     fn wrap<'a>(&'a self, layer: Layer<'a>) -> Result<Layer<'a>, LayerError> {
         self.unlocked.authenticate(layer, &self.directory)?.layer()
-    }
-}
-
-/// The word of a destination that it stages bytes in private unnamed files until `finish` has passed.
-#[derive(Debug, Clone, Copy)]
-pub struct PrivateStaging(());
-
-impl PrivateStaging {
-    /// Takes the destination's own statement.
-    pub fn declared(by_destination: bool) -> Option<Self> {
-        by_destination.then_some(Self(()))
-    }
-}
-
-/// Decrypts in one pass; `finish` fails if the MAC does not match. See [`Unlocked::in_private`].
-#[derive(Debug, Clone)]
-pub struct DecryptInPrivate {
-    unlocked: Unlocked,
-}
-
-impl Transform for DecryptInPrivate {
-    fn wrap<'a>(&'a self, layer: Layer<'a>) -> Result<Layer<'a>, LayerError> {
-        let authenticating = Authenticating::new(&self.unlocked, layer)?;
-        let Unlocked { options, plain, .. } = &self.unlocked;
-        Ok(Decrypting::layer(Box::new(authenticating), options, plain)?)
     }
 }
 

@@ -3,8 +3,7 @@
 //!
 //! [`Recipients`] wrap the key of every layer that [`Encrypt`] encrypts. [`Keys`] unlock a layer's descriptor into an
 //! [`Unlocked`], which turns ciphertext into plaintext in two passes: [`Unlocked::authenticate`] checks digest and MAC
-//! of the whole layer, [`Authenticated::layer`] decrypts. There is no way to plaintext of unchecked bytes but
-//! [`Unlocked::in_private`], for destinations that keep them to themselves until the check has passed.
+//! of the whole layer, [`Authenticated::layer`] decrypts. There is no way to plaintext of unchecked bytes.
 //!
 //! What it refuses: encryption annotations without the `+encrypted` media type and the reverse, nonces outside the
 //! wrapped options, keys, nonces and MACs of another length, other ciphers, altered ciphertext, ciphertext of another
@@ -38,7 +37,7 @@ mod scheme;
 mod secret;
 mod wrapper;
 
-pub use decrypt::{Authenticated, Decrypt, DecryptInPrivate, PrivateStaging, Unlocked};
+pub use decrypt::{Authenticated, Decrypt, Unlocked};
 pub use encrypt::Encrypt;
 pub use envelope::{Envelope, Item};
 pub use error::CryptError;

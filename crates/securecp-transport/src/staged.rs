@@ -57,11 +57,6 @@ impl Staged {
         Ok(Self { file, folder: folder.path().to_owned(), mode })
     }
 
-    /// Whether files in the folder at `path` can be written without a name. Leaves nothing there.
-    pub(crate) fn is_unnamed_in(path: &Path) -> bool {
-        Folder::open(path).is_ok_and(|folder| open_unnamed(&folder, Mode::RUSR).is_ok())
-    }
-
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
         let written = self.file_mut().write_all(bytes);
         written.map_err(|source| self.error("writing a file in", source))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::common::{Bare, descriptor, drain, source};
 use proptest::prelude::*;
-use securecp_crypt::{CryptError, Encrypt, PrivateStaging};
+use securecp_crypt::{CryptError, Encrypt};
 use securecp_layer::{Layer, LayerError};
 use securecp_oci::{Descriptor, MediaType, base64};
 
@@ -26,15 +26,14 @@ fn encrypt(plain: &[u8], length: usize) -> (Vec<u8>, Descriptor) {
     (out, made.unwrap())
 }
 
-/// What comes out of both ways of decrypting; a failure of the first pass gives nothing by construction.
-fn decrypt(layer: &Descriptor, data: &[u8]) -> [(Vec<u8>, Result<Descriptor, String>); 2] {
+/// What comes out of decrypting; a failure of the first pass gives nothing by construction.
+fn decrypt(layer: &Descriptor, data: &[u8]) -> (Vec<u8>, Result<Descriptor, String>) {
     let unlocked = match Bare::keys().unlock(layer) {
         Ok(unlocked) => unlocked,
-        Err(error) => return [(); 2].map(|()| (Vec::new(), Err(error.to_string()))),
+        Err(error) => return (Vec::new(), Err(error.to_string())),
     };
     let open = || source(layer, data, 1000);
     let staged = unlocked.staged_in(&std::env::temp_dir());
-    let private = unlocked.in_private(PrivateStaging::declared(true).unwrap());
     let shown = |(out, end): (Vec<u8>, Result<Descriptor, LayerError>)| {
         (out, end.map_err(|error| error.to_string()))
     };
@@ -42,7 +41,7 @@ fn decrypt(layer: &Descriptor, data: &[u8]) -> [(Vec<u8>, Result<Descriptor, Str
         Ok(layer) => shown(drain(layer.measured())),
         Err(error) => (Vec::new(), Err(error.to_string())),
     };
-    [run(open().pipe(Some(&staged))), run(open().pipe(Some(&private)))]
+    run(open().pipe(Some(&staged)))
 }
 
 fn annotate(layer: &Descriptor, key: &str, edit: impl Fn(String) -> String) -> Descriptor {
@@ -54,12 +53,10 @@ fn annotate(layer: &Descriptor, key: &str, edit: impl Fn(String) -> String) -> D
 }
 
 fn refused(layer: &Descriptor, data: &[u8], expected: &str) {
-    let [staged, private] = decrypt(layer, data);
-    assert!(staged.0.is_empty(), "not one byte before the check of all");
-    for (_, end) in [staged, private] {
-        let error = end.unwrap_err();
-        assert!(error.contains(expected), "{error}");
-    }
+    let (out, end) = decrypt(layer, data);
+    assert!(out.is_empty(), "not one byte before the check of all");
+    let error = end.unwrap_err();
+    assert!(error.contains(expected), "{error}");
 }
 
 proptest! {
@@ -75,13 +72,12 @@ proptest! {
         let (sealed, layer) = encrypt(&plain, length);
         prop_assert_eq!(sealed.len(), plain.len());
         let expected = descriptor(MediaType::OCI_LAYER_GZIP, &plain);
-        for (out, end) in decrypt(&layer, &sealed) {
-            prop_assert!(out == plain);
-            let made = end.unwrap();
-            prop_assert_eq!(&made.digest, &expected.digest);
-            prop_assert_eq!(&made.media_type, &expected.media_type);
-            prop_assert_eq!(made.annotations.keys().collect::<Vec<_>>(), ["kept"]);
-        }
+        let (out, end) = decrypt(&layer, &sealed);
+        prop_assert!(out == plain);
+        let made = end.unwrap();
+        prop_assert_eq!(&made.digest, &expected.digest);
+        prop_assert_eq!(&made.media_type, &expected.media_type);
+        prop_assert_eq!(made.annotations.keys().collect::<Vec<_>>(), ["kept"]);
     }
 }
 
@@ -180,7 +176,7 @@ fn tries_every_item_but_takes_no_malformed_annotation() {
         layer
     };
     for good in ["anVuaw==,", "YmFyZQ==,", ","] {
-        assert_eq!(decrypt(&with(good), &sealed)[0].0, b"plain text", "{good}");
+        assert_eq!(decrypt(&with(good), &sealed).0, b"plain text", "{good}");
     }
     for bad in ["!!!,", " ", "anVuaw,"] {
         refused(&with(bad), &sealed, "could not base64 decode the annotation");
@@ -264,7 +260,7 @@ fn adds_recipients_without_touching_the_blob() {
     assert_eq!(added.annotations[KEYS].split(',').count(), 2);
     assert_eq!(added.annotations[PUBOPTS], layer.annotations[PUBOPTS]);
     assert_eq!((&added.digest, &added.media_type), (&layer.digest, &layer.media_type));
-    assert_eq!(decrypt(&added, &sealed)[0].0, b"plain text");
+    assert_eq!(decrypt(&added, &sealed).0, b"plain text");
     let (_, other) = encrypt(b"other", 100);
     assert!(Bare::recipients().add_to(&other, &unlocked).is_err());
 }

@@ -10,7 +10,7 @@ use super::format;
 use super::writing::DirWriting;
 use crate::folder::{Folder, check_writable};
 use crate::path::Resolved;
-use crate::staged::{STAGING_PREFIX, Staged};
+use crate::staged::STAGING_PREFIX;
 use crate::{Accepts, Destination, TransportError, Writing, files};
 
 /// A `dir:` folder to be written: built beside its final place and put there by one rename. Where that cannot be (a
@@ -73,7 +73,6 @@ impl Destination for DirDestination {
             evidence: false,
             keeps_urls: false,
             parallel: true,
-            private_staging: Staged::is_unnamed_in(self.path.parent()),
         }
     }
 

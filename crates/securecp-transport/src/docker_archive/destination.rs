@@ -129,7 +129,6 @@ impl Destination for DockerArchiveDestination {
             evidence: false,
             keeps_urls: false,
             parallel: false,
-            private_staging: true,
         }
     }
 

@@ -82,7 +82,6 @@ impl Destination for OciArchiveDestination {
             evidence: true,
             keeps_urls: true,
             parallel: false,
-            private_staging: true,
         }
     }
 

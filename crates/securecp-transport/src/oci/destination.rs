@@ -20,7 +20,7 @@ use super::{LayoutName, Selection};
 use crate::files;
 use crate::folder::{Folder, check_writable, holds};
 use crate::path::Resolved;
-use crate::staged::{STAGING_PREFIX, Staged};
+use crate::staged::STAGING_PREFIX;
 use crate::{Accepts, Destination, DestinationOptions, TransportError, Writing};
 
 /// An OCI layout to be written or extended.
@@ -136,15 +136,6 @@ impl OciDestination {
         Ok(())
     }
 
-    /// Where temporary files will be.
-    fn staging_place(&self) -> &Path {
-        match (&self.shared_blobs, self.path.as_path()) {
-            (Some(shared), _) => shared,
-            (None, path) if path.is_dir() => path,
-            (None, _) => self.path.parent(),
-        }
-    }
-
     fn building(&self) -> Result<Building, TransportError> {
         match self.present()? {
             Present::Layout(layout) => Ok(Building::InPlace(layout)),
@@ -233,7 +224,6 @@ impl Destination for OciDestination {
             evidence: true,
             keeps_urls: true,
             parallel: true,
-            private_staging: Staged::is_unnamed_in(self.staging_place()),
         }
     }
 
