@@ -43,9 +43,9 @@ pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName,
 pub use judge::{Trial, judge};
 pub use names::NameState;
 pub use plan::{
-    BlobAction, BlobWork, Change, EvidenceFate, EvidenceWork, FoundId, ManifestWork, Node, NodeId,
-    Plan, PlanError, PlannedAttestation, PlannedEvidence, PlannedName, Produced, Reason,
-    SignatureWork, Work,
+    BlobAction, BlobWork, Change, CompressionMemory, EvidenceFate, EvidenceWork, FoundId,
+    ManifestWork, Node, NodeId, Plan, PlanError, PlannedAttestation, PlannedEvidence, PlannedName,
+    Produced, Reason, SignatureWork, Work,
 };
 pub use probe::{Name, There};
 pub use protection::Protection;

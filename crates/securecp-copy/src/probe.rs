@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Repository, Tag};
-use securecp_transport::{Accepts, TransportError};
+use securecp_transport::{Accepts, Requests, TransportError};
 use securecp_trust::Admitted;
 
 use crate::error::{CopyError, Phase, Side};
@@ -18,6 +18,8 @@ pub struct There {
     pub name: String,
     /// What it takes.
     pub accepts: Accepts,
+    /// What is put there costs so many requests.
+    pub requests: Requests,
     /// The routes that end there.
     pub routes: Vec<usize>,
     /// Which blobs it has.
@@ -94,6 +96,7 @@ impl Probe<'_> {
         Ok(There {
             name: to.name(),
             accepts: to.accepts(),
+            requests: to.requests(),
             blobs: has_blob,
             manifests: has_manifest,
             names,

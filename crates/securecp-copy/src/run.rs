@@ -96,6 +96,7 @@ fn run(plan: &Plan, copying: &Copying<'_>, writings: &Writings<'_>) -> Result<Ra
     let limits = Limits {
         workers: job.effort.parallel_requests.max(job.effort.parallel_blobs),
         heavy: job.effort.parallel_blobs,
+        compressing: plan.compression_memory().map_or(usize::MAX, |memory| memory.layers()),
     };
     job.report.event(&Event::Planned { tasks: graph.needs.len(), bytes: plan.bytes_to_move() });
     let stop = || {
@@ -112,10 +113,12 @@ const SMALL: u64 = 128 << 10;
 
 fn weight(work: &Work) -> Weight {
     match work {
-        Work::Blob(BlobWork { action: BlobAction::Copy { .. }, source, changes, .. })
-            if source.size > SMALL || !changes.is_empty() =>
-        {
-            Weight::Heavy(source.size)
+        Work::Blob(work @ BlobWork { action: BlobAction::Copy { .. }, source, .. }) => {
+            match (work.compresses(), source.size > SMALL || !work.changes.is_empty()) {
+                (true, _) => Weight::Compressing(source.size),
+                (false, true) => Weight::Heavy(source.size),
+                (false, false) => Weight::Light,
+            }
         }
         _ => Weight::Light,
     }

@@ -8,6 +8,8 @@ pub(crate) enum Weight {
     Light,
     /// A stream of so many bytes: the largest goes first, and only so many run at once.
     Heavy(u64),
+    /// The same with a compressor at work, which takes memory.
+    Compressing(u64),
 }
 
 /// How many threads, and how many of them may run heavy work.
@@ -15,6 +17,8 @@ pub(crate) enum Weight {
 pub(crate) struct Limits {
     pub(crate) workers: usize,
     pub(crate) heavy: usize,
+    /// How many of those may compress.
+    pub(crate) compressing: usize,
 }
 
 /// Work that waits for other work: `needs[n]` must be done before `n`.
@@ -37,11 +41,16 @@ impl<T> Done<T> {
     }
 }
 
+/// The largest first, among equals the earliest.
+type Stream = (u64, std::cmp::Reverse<usize>);
+
 struct Queue {
     waiting: Vec<usize>,
     light: VecDeque<usize>,
-    heavy: BinaryHeap<(u64, std::cmp::Reverse<usize>)>,
+    heavy: BinaryHeap<Stream>,
+    compressing: BinaryHeap<Stream>,
     heavy_running: usize,
+    compressing_running: usize,
     left: usize,
     failed: bool,
 }
@@ -55,7 +64,7 @@ pub(crate) fn execute<T: Send + Sync, E: Send>(
     stop: impl Fn() + Sync,
     work: impl Fn(usize, &Done<T>) -> Result<T, E> + Sync,
 ) -> Result<Done<T>, E> {
-    let shared = Shared::new(graph, limits.heavy.max(1));
+    let shared = Shared::new(graph, limits);
     let done = Done(graph.needs.iter().map(|_| OnceLock::new()).collect());
     let failure = Mutex::new(None);
     let worker = || {
@@ -104,13 +113,13 @@ impl Drop for Alarm<'_, '_> {
 struct Shared<'a> {
     graph: &'a Graph<'a>,
     dependents: Vec<Vec<usize>>,
-    heavy_limit: usize,
+    limits: Limits,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 impl<'a> Shared<'a> {
-    fn new(graph: &'a Graph<'a>, heavy_limit: usize) -> Self {
+    fn new(graph: &'a Graph<'a>, limits: Limits) -> Self {
         let count = graph.needs.len();
         let mut dependents = vec![Vec::new(); count];
         for (node, needs) in graph.needs.iter().enumerate() {
@@ -122,14 +131,16 @@ impl<'a> Shared<'a> {
             waiting: graph.needs.iter().map(|needs| needs.len()).collect(),
             light: VecDeque::new(),
             heavy: BinaryHeap::new(),
+            compressing: BinaryHeap::new(),
             heavy_running: 0,
+            compressing_running: 0,
             left: count,
             failed: false,
         };
         for node in (0..count).filter(|n| graph.needs[*n].is_empty()) {
             queue.add(node, graph.weights[node]);
         }
-        Self { graph, dependents, heavy_limit, queue: Mutex::new(queue), wake: Condvar::new() }
+        Self { graph, dependents, limits, queue: Mutex::new(queue), wake: Condvar::new() }
     }
 
     /// The next piece of work, with its permit; `None` when there is nothing left to begin.
@@ -142,11 +153,10 @@ impl<'a> Shared<'a> {
             if let Some(node) = queue.light.pop_front() {
                 return Some(node);
             }
-            if queue.heavy_running < self.heavy_limit
-                && let Some((_, node)) = queue.heavy.pop()
+            if queue.heavy_running < self.limits.heavy.max(1)
+                && let Some(node) = queue.next_stream(self.limits.compressing.max(1))
             {
-                queue.heavy_running += 1;
-                return Some(node.0);
+                return Some(node);
             }
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -155,8 +165,13 @@ impl<'a> Shared<'a> {
     fn complete(&self, node: usize) {
         let mut queue = lock(&self.queue);
         queue.left -= 1;
-        if matches!(self.graph.weights[node], Weight::Heavy(_)) {
-            queue.heavy_running -= 1;
+        match self.graph.weights[node] {
+            Weight::Light => {}
+            Weight::Heavy(_) => queue.heavy_running -= 1,
+            Weight::Compressing(_) => {
+                queue.heavy_running -= 1;
+                queue.compressing_running -= 1;
+            }
         }
         for dependent in &self.dependents[node] {
             queue.waiting[*dependent] -= 1;
@@ -179,7 +194,19 @@ impl Queue {
         match weight {
             Weight::Light => self.light.push_back(node),
             Weight::Heavy(bytes) => self.heavy.push((bytes, std::cmp::Reverse(node))),
+            Weight::Compressing(bytes) => self.compressing.push((bytes, std::cmp::Reverse(node))),
         }
+    }
+
+    /// The largest stream that may begin now.
+    fn next_stream(&mut self, compressing_limit: usize) -> Option<usize> {
+        let compressing = self.compressing.peek();
+        let compressing = compressing.filter(|_| self.compressing_running < compressing_limit);
+        let compresses = compressing.is_some() && compressing >= self.heavy.peek();
+        let (_, node) = if compresses { self.compressing.pop() } else { self.heavy.pop() }?;
+        self.heavy_running += 1;
+        self.compressing_running += usize::from(compresses);
+        Some(node.0)
     }
 }
 
@@ -203,10 +230,14 @@ mod tests {
         execute(&graph, limits, || {}, work).map(Done::into_all)
     }
 
+    fn limits(workers: usize, heavy: usize) -> Limits {
+        Limits { workers, heavy, compressing: 1 }
+    }
+
     #[test]
     fn does_what_is_needed_first_and_hands_results_on() {
         let needs: [&[usize]; 4] = [&[], &[0], &[0, 1], &[2]];
-        let limits = Limits { workers: 4, heavy: 2 };
+        let limits = limits(4, 2);
         let sums = run(&needs, vec![Weight::Light; 4], limits, |node, done| {
             Ok(1 + needs[node].iter().map(|n| *done.of(*n).unwrap()).sum::<usize>())
         });
@@ -218,7 +249,7 @@ mod tests {
         let running = AtomicUsize::new(0);
         let most = AtomicUsize::new(0);
         let needs: [&[usize]; 12] = [&[]; 12];
-        let limits = Limits { workers: 8, heavy: 3 };
+        let limits = limits(8, 3);
         run(&needs, vec![Weight::Heavy(1); 12], limits, |node, _| {
             most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(5));
@@ -230,11 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn compresses_only_so_many_at_once_while_others_go_on() {
+        let (compressing, most, beside) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let needs: [&[usize]; 12] = [&[]; 12];
+        let weight = |node| match node % 2 {
+            0 => Weight::Compressing(10),
+            _ => Weight::Heavy(5),
+        };
+        let limits = Limits { workers: 8, heavy: 4, compressing: 1 };
+        run(&needs, (0..12).map(weight).collect(), limits, |node, _| {
+            if node % 2 == 0 {
+                most.fetch_max(compressing.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                compressing.fetch_sub(1, Ordering::SeqCst);
+            } else {
+                beside.fetch_max(compressing.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            Ok(node)
+        })
+        .unwrap();
+        assert_eq!((most.into_inner(), beside.into_inner()), (1, 1));
+    }
+
+    #[test]
     fn takes_the_largest_heavy_one_first() {
         let order = Mutex::new(Vec::new());
         let weights = vec![Weight::Heavy(1), Weight::Heavy(9), Weight::Heavy(5), Weight::Light];
         let needs: [&[usize]; 4] = [&[]; 4];
-        run(&needs, weights, Limits { workers: 1, heavy: 1 }, |node, _| {
+        run(&needs, weights, limits(1, 1), |node, _| {
             lock(&order).push(node);
             Ok(node)
         })
@@ -246,9 +301,7 @@ mod tests {
     fn a_panic_does_not_leave_the_others_waiting() {
         let needs: [&[usize]; 3] = [&[], &[0], &[0]];
         let ended = std::panic::catch_unwind(|| {
-            run(&needs, vec![Weight::Light; 3], Limits { workers: 3, heavy: 1 }, |_, _| {
-                panic!("a defect")
-            })
+            run(&needs, vec![Weight::Light; 3], limits(3, 1), |_, _| panic!("a defect"))
         });
         assert!(ended.is_err());
     }
@@ -257,11 +310,10 @@ mod tests {
     fn begins_nothing_after_a_failure() {
         let needs: [&[usize]; 3] = [&[], &[0], &[1]];
         let begun = AtomicUsize::new(0);
-        let result =
-            run(&needs, vec![Weight::Light; 3], Limits { workers: 2, heavy: 1 }, |node, _| {
-                begun.fetch_add(1, Ordering::SeqCst);
-                if node == 1 { Err("one") } else { Ok(node) }
-            });
+        let result = run(&needs, vec![Weight::Light; 3], limits(2, 1), |node, _| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            if node == 1 { Err("one") } else { Ok(node) }
+        });
         assert_eq!((result, begun.load(Ordering::SeqCst)), (Err("one"), 2));
     }
 }

@@ -32,6 +32,8 @@ const COUNT_LIMIT: usize = 10_000;
 pub struct Found {
     identity: ImageIdentity,
     source_name: String,
+    /// Whether reading it takes requests.
+    is_remote: bool,
     manifests: Vec<FoundManifest>,
     walked: Vec<Subject>,
 }
@@ -80,6 +82,11 @@ impl Found {
     /// The manifests, the root first.
     pub fn manifests(&self) -> &[FoundManifest] {
         &self.manifests
+    }
+
+    /// Whether reading its blobs takes requests.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.is_remote
     }
 
     /// `TRANSPORT:REST` of the source.
@@ -188,7 +195,8 @@ impl Survey<'_> {
         }?;
         self.read_bundles(&mut manifests, &mut walked)?;
         let identity = self.from.identity().clone();
-        Ok(Found { identity, source_name: self.from.name(), manifests, walked })
+        let (source_name, is_remote) = (self.from.name(), self.from.repository().is_some());
+        Ok(Found { identity, source_name, is_remote, manifests, walked })
     }
 
     /// Reads what is selected below the root.

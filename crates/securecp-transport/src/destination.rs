@@ -3,7 +3,7 @@ use securecp_oci::{
     Attached, Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
 };
 
-use crate::{Piece, TransportError};
+use crate::{Piece, Requests, TransportError};
 
 /// Where a manifest stands in the image that is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,8 +31,6 @@ pub struct Accepts {
     pub keeps_urls: bool,
     /// Whether blobs may be put from several threads at once.
     pub parallel: bool,
-    /// Whether bytes are written to a private unnamed file first, so that nothing readable is left after a failure.
-    pub private_staging: bool,
 }
 
 /// One blob to be put.
@@ -83,6 +81,11 @@ pub trait Destination: Send + Sync {
 
     /// What it takes.
     fn accepts(&self) -> Accepts;
+
+    /// How many requests what is put here costs.
+    fn requests(&self) -> Requests {
+        Requests::default()
+    }
 
     /// Looks whether the place can be written as asked (parents exist, what is there is an image of this transport …).
     ///

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use indicatif::HumanBytes;
+use indicatif::{BinaryBytes, HumanBytes};
 use securecp_copy::{
-    BlobAction, BlobWork, Change, EvidenceFate, EvidenceForm, ManifestWork, NodeId, Plan,
-    PlannedName, Produced, Work,
+    BlobAction, BlobWork, Change, CompressionMemory, EvidenceFate, EvidenceForm, ManifestWork,
+    NodeId, Plan, PlannedName, Produced, Work,
 };
 use securecp_oci::{Attached, Digest, Signature};
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ fn body(plan: &Plan) -> Value {
     json!({
         "dryRun": true,
         "bytesToMove": plan.bytes_to_move(),
+        "requestsExpected": plan.requests_expected(),
+        "compression": plan.compression_memory().map(|memory| compression_json(&memory)),
         "blobs": blobs(plan).map(blob_json).collect::<Vec<_>>(),
         "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
         "signatures": signatures(plan).iter().map(Signatures::json).collect::<Vec<_>>(),
@@ -54,8 +56,27 @@ pub(crate) fn to_text(plan: &Plan) -> String {
     rows.iter().for_each(|[action, size, what]| {
         let _ = writeln!(table, "{action:<8} {size:>11}  {what}");
     });
-    let _ = writeln!(table, "{} to move", HumanBytes(plan.bytes_to_move()));
+    let (bytes, requests) = (HumanBytes(plan.bytes_to_move()), plan.requests_expected());
+    let _ = match requests {
+        0 => writeln!(table, "{bytes} to move"),
+        1 => writeln!(table, "{bytes} to move, 1 request expected"),
+        requests => writeln!(table, "{bytes} to move, {requests} requests expected"),
+    };
+    if let Some(memory) = plan.compression_memory() {
+        let (layers, each) = (memory.layers(), BinaryBytes(memory.layer_bytes));
+        let budget = BinaryBytes(memory.budget_bytes);
+        let _ =
+            writeln!(table, "at most {layers} layers compressed at once, {each} of {budget} each");
+    }
     table
+}
+
+fn compression_json(memory: &CompressionMemory) -> Value {
+    json!({
+        "budgetBytes": memory.budget_bytes,
+        "layerBytes": memory.layer_bytes,
+        "layersAtOnce": memory.layers(),
+    })
 }
 
 fn title(plan: &Plan) -> String {

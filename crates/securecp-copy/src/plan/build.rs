@@ -256,7 +256,8 @@ impl<'a> Builder<'a> {
         if !chosen.is_empty() && format != Some(ManifestFormat::Oci) {
             return Err(PlanError::NotOci {
                 manifest: manifest.digest().clone(),
-                found: manifest.media_type().clone(),
+                found: format
+                    .map_or_else(|| manifest.media_type().clone(), |format| format.manifest()),
             });
         }
         let (mut nodes, mut planned) = (Vec::new(), Vec::new());

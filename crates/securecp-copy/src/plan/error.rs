@@ -193,11 +193,11 @@ pub enum PlanError {
         source: ConvertError,
     },
     /// Only OCI manifests can hold encrypted layers.
-    #[error("encrypted layers need an OCI manifest, {manifest} is {found}; use --format oci")]
+    #[error("encrypted layers need an OCI manifest, {manifest} would be {found}; use --format oci")]
     NotOci {
         /// The manifest.
         manifest: Digest,
-        /// Its type.
+        /// The type that it would have.
         found: MediaType,
     },
     /// A memory that is not checked must not decide what is signed or was required to be signed.

@@ -13,11 +13,15 @@ use crate::survey::{Found, FoundManifest};
 use crate::written;
 
 mod build;
+mod cost;
 mod error;
 mod evidence;
 mod layers;
 mod signatures;
 
+use cost::Costs;
+
+pub use cost::CompressionMemory;
 pub use error::PlanError;
 pub(crate) use error::shown;
 pub use evidence::{EvidenceFate, EvidenceWork, PlannedAttestation, PlannedEvidence};
@@ -53,6 +57,7 @@ pub struct Plan {
     names: Vec<PlannedName>,
     evidence: Vec<PlannedEvidence>,
     attestations: Vec<PlannedAttestation>,
+    costs: Costs,
 }
 
 /// One piece of work and what has to be done before it.
@@ -257,7 +262,16 @@ impl Plan {
             build::extend(&mut plan, storage, (&found, &carried), edits, &there)?;
         }
         let Building { nodes, names, evidence, attestations } = plan;
-        let plan = Self { admitted, carried, there, nodes, names, evidence, attestations };
+        let plan = Self {
+            admitted,
+            carried,
+            there,
+            nodes,
+            names,
+            evidence,
+            attestations,
+            costs: Costs::of(edits),
+        };
         plan.check_names(job.protection)?;
         Ok(plan)
     }

@@ -7,7 +7,7 @@ use crate::auth::Pass;
 use crate::host::{Call, bulk};
 use crate::upload::session::{Begun, held};
 use crate::upload::{OCTETS, Put};
-use crate::{Class, Problem, RegistryError};
+use crate::{Class, Client, Problem, RegistryError};
 
 /// A large upload under way. Its session is noted, so that a later attempt or run can ask how far it has come.
 struct Course {
@@ -41,6 +41,15 @@ enum Piece {
     Taken,
     /// Better credentials are at hand, but the bytes are gone: the source has to be opened again.
     Again,
+}
+
+impl Client {
+    /// The size of the pieces in which large blobs are sent; `None` where they are sent whole.
+    pub fn piece_bytes(&self) -> Option<u64> {
+        let uploads = self.host.uploads();
+        let pieces = uploads.journal.is_some() && self.host.profile().resumes();
+        pieces.then(|| uploads.piece_bytes.max(1))
+    }
 }
 
 impl Put<'_, '_> {

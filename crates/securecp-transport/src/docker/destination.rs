@@ -10,8 +10,8 @@ use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError}
 use crate::docker::attachments::attach;
 use crate::docker::{SignatureStorage, evidence, failure, kept, reference};
 use crate::{
-    Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
-    TransportError, Writing,
+    Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, OfSignatures, Piece,
+    Place, Requests, TransportError, Writing,
 };
 
 const NO_PLACE: &str = "no place for signatures is configured";
@@ -156,7 +156,26 @@ impl Destination for DockerDestination {
             evidence: true,
             keeps_urls: true,
             parallel: true,
-            private_staging: false,
+        }
+    }
+
+    fn requests(&self) -> Requests {
+        let kept = self.keeps.get().copied().unwrap_or(false);
+        // The list before and after, and each of them.
+        let simple =
+            if kept { OfSignatures { together: 2, each: 1 } } else { OfSignatures::default() };
+        Requests {
+            // A session, and the bytes with the digest, or the bytes and then the digest.
+            blob: 2,
+            made_blob: 3,
+            mount: 1,
+            piece_bytes: self.client.piece_bytes(),
+            manifest: 1,
+            read_back: 1,
+            name: 1,
+            simple,
+            // What is attached before and after, a configuration and the manifest; each is a blob.
+            sigstore: OfSignatures { together: 5, each: 2 },
         }
     }
 
