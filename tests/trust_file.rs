@@ -123,9 +123,13 @@ fn a_bundle_beside_an_image_is_accepted() {
         let signer = "bundle 1: by release@securecp.test (issuer https://issuer.securecp.test), as release\n";
         assert!(run.out.contains(signer), "{}", run.out);
     }
-    let copy = "--policy accept.json copy --trust trust/file.yaml oci:image:v1 dir:out --remove-signatures";
-    let run = bench.place.run(copy);
-    assert!(run.code == 0 || run.err.contains("evidence"), "{run:?}");
+    // What was judged travels with the image, and is found and judged there as well.
+    let run = bench
+        .place
+        .run("--policy accept.json copy --trust trust/file.yaml oci:image:v1 oci:out:v1");
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = bench.place.run("--policy accept.json verify --trust trust/file.yaml oci:out:v1");
+    assert_eq!(run.code, 0, "{run:?}");
     // The policy has a word too.
     let run = bench.place.run("--policy reject.json verify --trust trust/file.yaml oci:image:v1");
     assert_eq!(run.code, 3, "{run:?}");
