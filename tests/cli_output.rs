@@ -146,6 +146,7 @@ fn help_goes_to_standard_output_and_is_no_failure() {
         "What is changed:",
         "Reaching the source:",
         "How hard to try:",
+        "Being interrupted:",
         "Output:",
     ] {
         assert!(help.contains(heading), "{heading}");
