@@ -2,13 +2,13 @@ use std::fmt;
 
 use securecp_layer::Scope;
 use securecp_transport::Source;
-use securecp_trust::{Gate, Policy, Verdict};
+use securecp_trust::{Admitted, Gate, Policy, Verdict};
 
 use crate::error::CopyError;
 use crate::job::Effort;
 use crate::parallel::Workers;
 use crate::select::Select;
-use crate::survey::Survey;
+use crate::survey::{Found, Survey};
 
 /// One judgement without a copy.
 #[derive(Clone, Copy)]
@@ -32,10 +32,22 @@ pub struct Trial<'a> {
 /// # Errors
 /// The image cannot be read. A refusal is no error: it stands in the verdict.
 pub fn judge(trial: &Trial<'_>) -> Result<Verdict, CopyError> {
+    Ok(trial.policy.judge(&read(trial)?, trial.gate))
+}
+
+/// Judges an image as [`crate::copy`] would, and gives what was read if it may pass.
+///
+/// # Errors
+/// The image cannot be read, or is refused.
+pub fn admit(trial: &Trial<'_>) -> Result<Admitted<Found>, CopyError> {
+    let admitted = trial.policy.admit(read(trial)?, trial.gate);
+    admitted.map_err(|refusal| CopyError::refused(String::new(), refusal))
+}
+
+fn read(trial: &Trial<'_>) -> Result<Found, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
-    let found = Survey { from, select, workers, scope, gate: trial.gate, kept: None }.read()?;
-    Ok(trial.policy.judge(&found, trial.gate))
+    Survey { from, select, workers, scope, gate: trial.gate, kept: None }.read()
 }
 
 impl fmt::Debug for Trial<'_> {

@@ -40,7 +40,7 @@ pub use evidence::{
     EvidenceForm, EvidenceKind, EvidenceOf, EvidenceReceipt, Left, OnOrphaned, ReceiptRow, Skipped,
 };
 pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName, copy};
-pub use judge::{Trial, judge};
+pub use judge::{Trial, admit, judge};
 pub use names::NameState;
 pub use plan::{
     BlobAction, BlobWork, Change, CompressionMemory, EvidenceFate, EvidenceWork, FoundId,

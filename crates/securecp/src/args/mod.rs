@@ -12,6 +12,7 @@ mod duration;
 mod evidence;
 mod generate;
 mod global;
+mod image_proxy;
 mod inspect;
 mod later;
 mod list;
@@ -40,6 +41,7 @@ pub(crate) use demo::DemoArgs;
 pub(crate) use evidence::EvidenceArgs;
 pub(crate) use generate::{CompletionArgs, GenerateSigstoreKeyArgs, ManArgs};
 pub(crate) use global::{GlobalArgs, LogLevel};
+pub(crate) use image_proxy::ImageProxyArgs;
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
 pub(crate) use list::split_list;
@@ -100,6 +102,9 @@ pub(crate) enum Command {
     UntrustedSignatureDumpWithoutVerification(UntrustedDumpArgs),
     /// Make a key pair for sigstore signatures
     GenerateSigstoreKey(GenerateSigstoreKeyArgs),
+    /// Serve images to another program over a socket
+    #[command(hide = true)]
+    ExperimentalImageProxy(Box<ImageProxyArgs>),
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
     /// Print a script that completes command lines in a shell

@@ -5,6 +5,7 @@ mod copy;
 mod delete;
 mod demo;
 mod generate_sigstore_key;
+mod image_proxy;
 mod inspect;
 mod list_tags;
 mod login;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Fai
             standalone::dump(&args, session)
         }
         Command::GenerateSigstoreKey(args) => generate_sigstore_key::run(&args, session),
+        Command::ExperimentalImageProxy(args) => image_proxy::run(*args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Man(args) => man::run(&args, session),
