@@ -1,5 +1,6 @@
 //! `securecp copy`
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -238,11 +239,12 @@ fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
         (images, _) => {
             let moved = written.names.iter().filter(|name| name.moved).count();
             let stood = written.names.len() - moved;
-            let count = images.len();
-            format!(
-                "copied {count} images from {}: {moved} names moved, {stood} stood already ({sent} sent)",
-                request.source
-            )
+            let routes: BTreeSet<usize> = images.iter().map(|image| image.route).collect();
+            let images = match routes.len() {
+                1 => request.source.to_string(),
+                count => format!("{count} images of {}", request.source),
+            };
+            format!("copied {images}: {moved} names moved, {stood} stood already ({sent} sent)")
         }
     });
 }
