@@ -2,6 +2,8 @@ mod long;
 mod pieces;
 mod session;
 
+use std::cell::RefCell;
+use std::thread::Builder;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -74,7 +76,7 @@ impl Client {
         scope: &Scope,
     ) -> Result<Descriptor, RegistryError> {
         let operation = Operation::WriteBlob(blob.known.map(|known| known.digest.to_string()));
-        let put = Put { client: self, operation: &operation, blob };
+        let put = Put { client: self, operation: &operation, blob, ahead: RefCell::default() };
         let in_pieces = blob.known.map(|known| put.in_long_pieces(known, scope)).transpose()?;
         if let Some(descriptor) = in_pieces.flatten() {
             return Ok(descriptor);
@@ -92,9 +94,11 @@ struct Put<'a, 'b> {
     client: &'a Client,
     operation: &'a Operation,
     blob: &'a BlobUpload<'b>,
+    /// The chain that was opened while the session was, until it is used.
+    ahead: RefCell<Option<Result<Layer<'b>, LayerError>>>,
 }
 
-impl Put<'_, '_> {
+impl<'b> Put<'_, 'b> {
     fn attempt(&self, scope: &Scope) -> Result<Descriptor, RegistryError> {
         let result = self.once(scope);
         let too_large = |error: &RegistryError| {
@@ -111,7 +115,7 @@ impl Put<'_, '_> {
     }
 
     fn once(&self, scope: &Scope) -> Result<Descriptor, RegistryError> {
-        let session = match self.begin(scope)? {
+        let session = match self.begin_and_open(scope)? {
             Begun::Session(session) => session,
             Begun::Mounted => match self.blob.known {
                 Some(known) => return Ok(known.clone()),
@@ -123,6 +127,23 @@ impl Put<'_, '_> {
             self.cancel(session.url);
         }
         result
+    }
+
+    /// Opens the chain while the session is being opened: both wait for somebody far away. A blob that may be mounted
+    /// is not opened before that has failed.
+    fn begin_and_open(&self, scope: &Scope) -> Result<Begun, RegistryError> {
+        let open = self.blob.open;
+        if !self.blob.mount_from.is_empty() {
+            return self.begin(scope);
+        }
+        std::thread::scope(|threads| {
+            let opening = Builder::new().spawn_scoped(threads, open);
+            let begun = self.begin(scope)?;
+            // Without that thread the chain is opened when it is needed.
+            let opened = opening.ok().and_then(|thread| thread.join().ok());
+            self.ahead.replace(opened);
+            Ok(begun)
+        })
     }
 
     fn fill(&self, session: &Session, scope: &Scope) -> Result<Descriptor, RegistryError> {
@@ -289,8 +310,9 @@ impl Put<'_, '_> {
         Grants::push(self.client.path())
     }
 
-    fn open(&self) -> Result<Layer<'_>, RegistryError> {
-        (self.blob.open)().map_err(|error| self.error(error.into()))
+    fn open(&self) -> Result<Layer<'b>, RegistryError> {
+        let ahead = self.ahead.take();
+        ahead.unwrap_or_else(self.blob.open).map_err(|error| self.error(error.into()))
     }
 
     fn error(&self, problem: Problem) -> RegistryError {
