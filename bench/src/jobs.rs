@@ -85,6 +85,12 @@ pub(crate) const JOBS: &[Job] = &[
         })
     }),
     job("gate-off", "registry to layout, no policy", gate_off, no_floor),
+    job(
+        "gate-sigstore",
+        "registry to layout, sigstore signature required",
+        gate_sigstore,
+        no_floor,
+    ),
     job("gate-openpgp", "registry to layout, OpenPGP signature required", gate_openpgp, no_floor),
     job(
         "sign",
@@ -405,6 +411,52 @@ fn gate_openpgp(lab: &mut Lab) -> Result<Step> {
     let to = Place::Oci(lab.nothing_at("out")?);
     let change = Change::Judge { policy, registries_d };
     Ok(Step::Copy(Task { from: lab.at_source("signed", Some("v1")), to, change, all: false }))
+}
+
+/// As [`gate_openpgp`], with a signature that is attached in the registry.
+fn gate_sigstore(lab: &mut Lab) -> Result<Step> {
+    let [policy, registries_d, prefix, passphrase] =
+        ["sigstore.json", "attached.d", "cosign", "passphrase"].map(|name| lab.folder.join(name));
+    if !policy.exists() {
+        std::fs::create_dir_all(&registries_d)?;
+        let attached = "default-docker:\n  use-sigstore-attachments: true\n";
+        std::fs::write(registries_d.join("default.yaml"), attached)?;
+        std::fs::write(&passphrase, "open sesame\n")?;
+        let words = [&prefix, &passphrase, &registries_d].map(|path| path.display().to_string());
+        let [prefix, passphrase, folder] = words.each_ref().map(String::as_str);
+        lab.prepare(&[
+            "generate-sigstore-key",
+            "--output-prefix",
+            prefix,
+            "--passphrase-file",
+            passphrase,
+        ])?;
+        let key = format!("{prefix}.private");
+        let [from, to] =
+            ["ten", "attached"].map(|name| format!("docker://{}/{name}:v1", lab.source.address()));
+        lab.prepare(&[
+            "--insecure-policy",
+            "--registries.d",
+            folder,
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+            "--sign-by-sigstore-private-key",
+            &key,
+            "--sign-passphrase-file",
+            passphrase,
+            &from,
+            &to,
+        ])?;
+        let rule = serde_json::json!([{"type": "sigstoreSigned", "keyPath": format!("{prefix}.pub"),
+            "signedIdentity": {"type": "matchRepository"}}]);
+        let text = serde_json::json!({"default": [{"type": "reject"}], "transports": {"docker": {"": rule}}});
+        std::fs::write(&policy, text.to_string())?;
+    }
+    let to = Place::Oci(lab.nothing_at("out")?);
+    let change = Change::Judge { policy, registries_d };
+    Ok(Step::Copy(Task { from: lab.at_source("attached", Some("v1")), to, change, all: false }))
 }
 
 fn sign(lab: &mut Lab) -> Result<Step> {

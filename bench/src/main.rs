@@ -22,6 +22,7 @@ use crate::arguments::{Arguments, USAGE};
 use crate::data::Sizes;
 use crate::jobs::{JOBS, Job, Step};
 use crate::lab::Lab;
+use crate::measure::Cost;
 use crate::report::{Outcome, Report, Runs};
 use crate::tools::{Kind, Place, Tool};
 
@@ -63,8 +64,7 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> Result<()> {
     ensure!(!chosen.is_empty(), "no job has such a name");
     let mut outcomes = Vec::new();
     for job in chosen {
-        outcomes
-            .push(measure(&mut lab, job, arguments.rounds).with_context(|| job.name.to_owned())?);
+        outcomes.push(measure(&mut lab, job, arguments.rounds));
     }
     let (layers, compressed, plain) = (lab.sizes.layers, lab.real.compressed, lab.real.plain);
     let data = format!(
@@ -95,43 +95,56 @@ fn is_chosen(job: &Job, words: &[String]) -> bool {
     }
 }
 
-/// All rounds of one job; the tools take turns, so that what else the machine does meets all of them.
-fn measure(lab: &mut Lab, job: &Job, rounds: usize) -> Result<Outcome> {
+/// All rounds of one job; the tools take turns, so that what else the machine does meets all of them. What cannot be
+/// measured is a note with the reason.
+fn measure(lab: &mut Lab, job: &Job, rounds: usize) -> Outcome {
     eprintln!("{}", job.name);
-    let mut outcome = Outcome {
-        job: job.name,
-        what: job.what,
-        floor: (job.floor)(lab)?,
-        runs: Vec::new(),
-        skipped: None,
-    };
-    for round in 0..rounds {
-        for tool in lab.tools.clone() {
-            let step = (job.setup)(lab)?;
-            let Some(command) = step.command(&tool) else { continue };
-            match once(lab, &step, &command) {
-                Ok((cost, requests, bytes)) => {
-                    eprintln!(
-                        "  {:<8} {:.3} s, CPU {:.2} s, {:.0} MiB",
-                        tool.kind, cost.wall, cost.cpu, cost.memory_mib
-                    );
-                    add(&mut outcome.runs, tool.kind, |runs| {
-                        runs.costs.push(cost);
-                        (runs.requests, runs.bytes) = (requests, bytes);
-                    });
-                }
-                Err(error) if round == 0 => {
-                    eprintln!("  {} failed: {error:#}", tool.kind);
-                    let note = format!("{} failed: {}", tool.kind, first_line(&error));
-                    outcome.skipped =
-                        Some(outcome.skipped.map_or(note.clone(), |old| format!("{old}; {note}")));
-                }
-                Err(error) => return Err(error),
-            }
+    let mut notes = Vec::new();
+    let floor = (job.floor)(lab).unwrap_or_else(|error| {
+        notes.push(format!("floor: {}", first_line(&error)));
+        jobs::Floor::default()
+    });
+    let mut runs: Vec<Runs> = Vec::new();
+    for tool in lab.tools.iter().cycle().take(rounds * lab.tools.len()).cloned().collect::<Vec<_>>()
+    {
+        if is_enough(&runs, tool.kind)
+            || notes.iter().any(|note| note.starts_with(&tool.kind.to_string()))
+        {
+            continue;
         }
-        outcome.runs.retain(|runs| runs.costs.len() > round);
+        if let Err(error) = turn(lab, job, &tool, &mut runs) {
+            eprintln!("  {} failed: {error:#}", tool.kind);
+            notes.push(format!("{}: {}", tool.kind, first_line(&error)));
+        }
     }
-    Ok(outcome)
+    Outcome { job: job.name, what: job.what, floor, runs, notes }
+}
+
+/// One run says enough of what takes so long.
+const LONG_SECONDS: f64 = 20.0;
+
+fn is_enough(runs: &[Runs], tool: Kind) -> bool {
+    let costs = runs.iter().filter(|runs| runs.tool == tool).flat_map(|runs| &runs.costs);
+    costs.into_iter().any(|cost| cost.wall > LONG_SECONDS)
+}
+
+/// One run of one tool, if it can do the job at all.
+fn turn(lab: &mut Lab, job: &Job, tool: &Tool, all: &mut Vec<Runs>) -> Result<()> {
+    let step = (job.setup)(lab)?;
+    let Some(command) = step.command(tool) else { return Ok(()) };
+    let (cost, requests, bytes) = once(lab, &step, &command)?;
+    let Cost { wall, cpu, memory_mib } = cost;
+    eprintln!(
+        "  {:<8} {wall:.3} s, CPU {cpu:.2} s, {memory_mib:.0} MiB, {requests} requests",
+        tool.kind
+    );
+    let known = all.iter().position(|runs| runs.tool == tool.kind);
+    let place = known.unwrap_or_else(|| {
+        all.push(Runs { tool: tool.kind, costs: Vec::new(), requests, bytes });
+        all.len() - 1
+    });
+    all[place].costs.push(cost);
+    Ok(())
 }
 
 fn first_line(error: &anyhow::Error) -> String {
@@ -146,17 +159,8 @@ fn first_line(error: &anyhow::Error) -> String {
         .collect()
 }
 
-fn add(all: &mut Vec<Runs>, tool: Kind, change: impl FnOnce(&mut Runs)) {
-    if let Some(runs) = all.iter_mut().find(|runs| runs.tool == tool) {
-        return change(runs);
-    }
-    let mut runs = Runs { tool, costs: Vec::new(), requests: 0, bytes: None };
-    change(&mut runs);
-    all.push(runs);
-}
-
 /// One run, after everything that was written before is on the disk.
-fn once(lab: &Lab, step: &Step, command: &[String]) -> Result<(measure::Cost, usize, Option<u64>)> {
+fn once(lab: &Lab, step: &Step, command: &[String]) -> Result<(Cost, usize, Option<u64>)> {
     Command::new("sync").status().context("sync")?;
     let before = lab.requests();
     let cost = measure::run(command, &lab.folder)?;

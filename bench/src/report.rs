@@ -29,8 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) what: &'static str,
     pub(crate) floor: Floor,
     pub(crate) runs: Vec<Runs>,
-    /// Why it was not run.
-    pub(crate) skipped: Option<String>,
+    /// What could not be measured, and why.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What the medians of a job say.
@@ -80,6 +80,11 @@ impl Report<'_> {
         text += "|---|---|---|---|---|---|---|---|\n";
         for outcome in &self.outcomes {
             text += &row(outcome);
+        }
+        for outcome in &self.outcomes {
+            for note in &outcome.notes {
+                let _ = writeln!(text, "\n{}: {note}", outcome.job);
+            }
         }
         text += "\nKernels, each alone on one core:\n\n| kernel | MB per CPU second |\n|---|---|\n";
         for (name, seconds) in self.kernels.named() {
@@ -165,7 +170,7 @@ fn between_marks(page: &str, table: &str) -> Result<String> {
 
 fn row(outcome: &Outcome) -> String {
     let Some(Summary { ours, peer }) = outcome.summary() else {
-        let why = outcome.skipped.as_deref().unwrap_or("no run");
+        let why = outcome.notes.join("; ");
         return format!("| {}: {} | not run: {why} | | | | | | |\n", outcome.job, outcome.what);
     };
     let show = |cost: Cost| format!("{:.3} / {:.2} / {:.0}", cost.wall, cost.cpu, cost.memory_mib);
@@ -210,7 +215,7 @@ fn job_json(outcome: &Outcome) -> Value {
         json!({"tool": runs.tool.to_string(), "runs": costs, "requests": runs.requests, "bytes": runs.bytes})
     }).collect();
     json!({"job": outcome.job, "what": outcome.what, "floorCpu": outcome.floor.cpu, "floorWall": outcome.floor.wall,
-        "tools": runs, "notRun": outcome.skipped})
+        "tools": runs, "notes": outcome.notes})
 }
 
 #[cfg(test)]
@@ -226,7 +231,7 @@ mod tests {
         };
         let all = [(Kind::Securecp, ours)].iter().chain(peers).map(|(k, w)| runs(*k, *w)).collect();
         let floor = Floor { cpu: 1.0, wall: None };
-        Outcome { job: "j", what: "w", floor, runs: all, skipped: None }
+        Outcome { job: "j", what: "w", floor, runs: all, notes: Vec::new() }
     }
 
     #[test]
@@ -238,7 +243,7 @@ mod tests {
     #[test]
     fn says_what_was_not_run() {
         let missing =
-            Outcome { runs: Vec::new(), skipped: Some("why".to_owned()), ..outcome(1.0, &[]) };
+            Outcome { runs: Vec::new(), notes: vec!["why".to_owned()], ..outcome(1.0, &[]) };
         assert!(row(&missing).contains("not run: why"));
     }
 
