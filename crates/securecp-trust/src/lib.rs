@@ -43,12 +43,13 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    ArtifactFault, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft, BundleFault,
-    BundleHolder, BundleLogEntry, CertificateFault, Evidence, Found, FoundVerdict, LogEntryFault,
-    PublicKeyFault, RuleFault, SignedDraft, SignerFault, SigstoreFault, SigstoreKey,
-    SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, StoredBundle,
-    TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault,
-    TrustFile, TrustFileError, TrustReport, TrustVerdict, TrustedRootError,
+    ArtifactFault, AttachmentDraft, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft,
+    BundleFault, BundleHolder, BundleLogEntry, CertificateFault, Evidence, Found, FoundVerdict,
+    LogEntryFault, PublicKeyFault, RuleFault, SignedDraft, SignerCertificate, SignerFault,
+    SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault, SigstoreSignError,
+    SigstoreSigner, StoredBundle, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial,
+    TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
+    TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -21,7 +21,7 @@ pub(super) const POOL_LIMIT: usize = 256;
 
 /// Extended key usage "code signing" (RFC 5280 section 4.2.1.12), the value of 1.3.6.1.5.5.7.3.3.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
-const LABEL: &str = "CERTIFICATE";
+pub(super) const LABEL: &str = "CERTIFICATE";
 /// What errors call the text with the signer's certificate.
 const SIGNER: &str = "signature certificate data";
 
@@ -44,6 +44,12 @@ pub enum CertificateFault {
         /// Its place, from 1.
         position: usize,
     },
+    /// Nothing leads from the certificate to a root.
+    #[error("the certificate came without the path to its root")]
+    NoPath,
+    /// The certificate is for another key.
+    #[error("the certificate is for another key")]
+    OtherKey,
     /// There are more certificates than one.
     #[error("unexpected multiple certificates present in {subject}")]
     SeveralCertificates {
@@ -279,7 +285,7 @@ pub(super) fn links(chain: Option<&str>) -> Result<Vec<CertificateDer<'static>>,
     Ok(found)
 }
 
-fn read_all(
+pub(super) fn read_all(
     subject: &'static str,
     text: &[u8],
     limit: usize,

@@ -1,5 +1,7 @@
 //! What a signer's certificate says of its holder: names, and Fulcio's extensions.
 
+use std::time::SystemTime;
+
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::Utf8StringRef;
@@ -45,6 +47,11 @@ pub(super) struct Claims(Certificate);
 impl Claims {
     pub(super) fn read(der: &[u8]) -> Result<Self, x509_cert::der::Error> {
         Certificate::from_der(der).map(Self)
+    }
+
+    /// When the certificate ends.
+    pub(super) fn expires(&self) -> SystemTime {
+        self.0.tbs_certificate.validity.not_after.to_system_time()
     }
 
     /// Who vouched for the signer.

@@ -92,11 +92,36 @@ pub(super) fn verify(
     if !log_keys.iter().any(|key| key.verifies(promised.as_bytes(), &set.signature)) {
         return Err(LogEntryFault::SetNotVerified);
     }
-    let body = base64::decode(&set.promise.body).map_err(|e| malformed("body", &e))?;
-    check_body(&body, claim)?;
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_secs(set.promise.integrated_time))
-        .ok_or_else(|| malformed("payload", &"integratedTime is too large"))
+    set.promise.check(claim)
+}
+
+/// Checks that an annotation is about `claim`; returns when the log claims to have seen it. Nothing is verified.
+pub(super) fn check_binding(
+    annotation: &str,
+    claim: Claim<'_>,
+) -> Result<SystemTime, LogEntryFault> {
+    Set::parse(annotation)?.promise.check(claim)
+}
+
+/// The annotation for what a log of the first version answered: one entry under its name. The reference's bytes.
+pub(super) fn of_answer(answer: &[u8]) -> Result<String, LogEntryFault> {
+    const PART: &str = "answer";
+    let value =
+        json::parse(answer, Limits::bytes(SIGNATURE_LIMIT)).map_err(|e| malformed(PART, &e))?;
+    let entries = value.as_object().map(|all| all.values().collect::<Vec<_>>()).unwrap_or_default();
+    let &[entry] = entries.as_slice() else {
+        return Err(malformed(PART, &format!("{} entries, expected one", entries.len())));
+    };
+    let member = |key| entry.get(key).unwrap_or(&Value::Null);
+    let promise = Promise {
+        body: text(PART, member("body"))?.to_owned(),
+        integrated_time: whole(PART, member("integratedTime"))?,
+        log_id: text(PART, member("logID"))?.to_owned(),
+        log_index: whole(PART, member("logIndex"))?,
+    };
+    let signature = entry.pointer("/verification/signedEntryTimestamp").unwrap_or(&Value::Null);
+    let signature = Value::from(text(PART, signature)?);
+    Ok(format!(r#"{{"Payload":{},"SignedEntryTimestamp":{signature}}}"#, promise.canonical()))
 }
 
 /// The annotation: a promise, and the log's signature over it.
@@ -136,6 +161,15 @@ impl Set {
 }
 
 impl Promise {
+    /// Whether the entry is about `claim`; returns when it was made.
+    fn check(&self, claim: Claim<'_>) -> Result<SystemTime, LogEntryFault> {
+        let body = base64::decode(&self.body).map_err(|e| malformed("body", &e))?;
+        check_body(&body, claim)?;
+        SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_secs(self.integrated_time))
+            .ok_or_else(|| malformed("payload", &"integratedTime is too large"))
+    }
+
     /// The bytes under the log's signature (RFC 8785); the members are known, so their order is too.
     fn canonical(&self) -> String {
         let (body, log_id) = (Value::from(self.body.as_str()), Value::from(self.log_id.as_str()));

@@ -10,6 +10,7 @@ mod claims;
 mod draft;
 mod evidence;
 mod fault;
+mod issued;
 mod log_entry;
 mod pem;
 mod private_key;
@@ -25,11 +26,12 @@ pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub use certificate::CertificateFault;
 pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};
 pub use fault::{SigstoreFault, SigstoreKeyFault};
+pub use issued::SignerCertificate;
 pub use log_entry::LogEntryFault;
 pub use private_key::{SigstoreKey, SigstoreKeyError};
 pub use public_key::PublicKeyFault;
 pub(crate) use requirement::sigstore_signed;
-pub use signer::{SigstoreSignError, SigstoreSigner};
+pub use signer::{AttachmentDraft, SigstoreSignError, SigstoreSigner};
 pub use trust_file::{
     Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDemand,
     TrustDenial, TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport,

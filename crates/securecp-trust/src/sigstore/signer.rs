@@ -1,9 +1,13 @@
 //! New signatures, in the reference's form.
 
 use bytes::Bytes;
-use securecp_oci::{Annotations, Signature, base64};
+use securecp_oci::{Algorithm, Annotations, Digest, Signature, base64};
+use serde_json::{Value, json};
 
 use super::annotation;
+use super::certificate::CertificateFault;
+use super::issued::SignerCertificate;
+use super::log_entry::{self, Claim, LogEntryFault};
 use super::private_key::{SigstoreKey, SigstoreKeyError};
 use crate::payload::{Payload, PayloadError, PayloadKind};
 
@@ -23,9 +27,19 @@ pub enum SigstoreSignError {
     /// The payload reads as something else.
     #[error("the new payload says something else than what was to be signed")]
     SomethingElse,
+    /// Nobody could verify it: without a log entry there is no time at which the certificate was valid.
+    #[error("a signature by certificate needs a log entry")]
+    NoLogEntry,
+    /// What the log answered does not vouch for the new signature.
+    #[error("the log's answer does not vouch for the new signature")]
+    LogEntry(#[from] LogEntryFault),
+    /// The certificate does not vouch for the new signature.
+    #[error("the certificate does not vouch for the new signature")]
+    Certificate(#[from] CertificateFault),
 }
 
-/// Signs payloads with a private key.
+/// Signs payloads with a private key: one that those who verify know, or one for which an authority has just issued a
+/// certificate.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -42,12 +56,27 @@ pub enum SigstoreSignError {
 #[derive(Debug)]
 pub struct SigstoreSigner {
     key: SigstoreKey,
+    certificate: Option<SignerCertificate>,
 }
 
 impl SigstoreSigner {
     /// A signer with this key.
     pub fn new(key: SigstoreKey) -> Self {
-        Self { key }
+        Self { key, certificate: None }
+    }
+
+    /// The same signer, whom an authority names.
+    ///
+    /// # Errors
+    /// `answer` is no certificate for this key; see [`SignerCertificate::read`].
+    pub fn with_certificate(self, answer: &[u8]) -> Result<Self, CertificateFault> {
+        let certificate = SignerCertificate::read(answer, &self.key)?;
+        Ok(Self { certificate: Some(certificate), ..self })
+    }
+
+    /// The public key that verifies its signatures, DER of the SubjectPublicKeyInfo.
+    pub fn public_der(&self) -> &[u8] {
+        self.key.public().spki()
     }
 
     /// The public key that verifies its signatures, PEM.
@@ -55,29 +84,48 @@ impl SigstoreSigner {
         self.key.public_pem()
     }
 
-    /// What the key is called in messages and verdicts: its kind and the digest of its public half.
+    /// What is known of the signer beside signatures, PEM: the certificate, or the public key.
+    pub fn holder_pem(&self) -> String {
+        match &self.certificate {
+            Some(certificate) => certificate.pem(),
+            None => self.key.public_pem(),
+        }
+    }
+
+    /// The certificate, if there is one.
+    pub fn certificate(&self) -> Option<&SignerCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// What the signer is called in messages and verdicts: whom the certificate names, or the kind of the key and the
+    /// digest of its public half.
     pub fn key_name(&self) -> String {
-        self.key.public().name()
+        match &self.certificate {
+            Some(certificate) => certificate.holder().to_owned(),
+            None => self.key.public().name(),
+        }
     }
 
     /// Signs a payload; the result has been verified by the code that judges signatures.
     ///
     /// # Errors
-    /// Signing fails, or the result would not be accepted.
+    /// Signing fails, or the result would not be accepted; a certificate needs a log entry ([`SigstoreSigner::draft`]).
     pub fn sign(&self, payload: &Payload) -> Result<Signature, SigstoreSignError> {
+        self.draft(payload)?.finish(None)
+    }
+
+    /// Signs a payload, for a log to see it.
+    ///
+    /// # Errors
+    /// Signing fails, or the result does not verify.
+    pub fn draft(&self, payload: &Payload) -> Result<AttachmentDraft<'_>, SigstoreSignError> {
         let content = payload.to_bytes(PayloadKind::Sigstore);
         let raw = self.sign_bytes(&content)?;
         let read = Payload::parse(&content, PayloadKind::Sigstore);
         if read.map_err(SigstoreSignError::Payload)? != *payload {
             return Err(SigstoreSignError::SomethingElse);
         }
-        let annotations: Annotations =
-            [(annotation::SIGNATURE.to_owned(), base64::encode(&raw))].into();
-        Ok(Signature::Sigstore {
-            media_type: Signature::SIGSTORE_MEDIA_TYPE.to_owned(),
-            payload: Bytes::from(content),
-            annotations,
-        })
+        Ok(AttachmentDraft { signer: self, content, raw })
     }
 
     /// A raw signature over `message`, verified.
@@ -88,5 +136,66 @@ impl SigstoreSigner {
         let raw = self.key.sign(message)?;
         let verified = self.key.public().verifies(message, &raw);
         verified.then_some(raw).ok_or(SigstoreSignError::NotVerified)
+    }
+}
+
+/// A signed payload that may be shown to a log before it becomes a signature.
+#[derive(Debug)]
+pub struct AttachmentDraft<'a> {
+    signer: &'a SigstoreSigner,
+    content: Vec<u8>,
+    raw: Vec<u8>,
+}
+
+impl AttachmentDraft<'_> {
+    /// What a log of the first version is asked to take (`POST /api/v1/log/entries`).
+    pub fn rekor_v1_proposal(&self) -> Value {
+        let digest = Digest::of(Algorithm::Sha256, &self.content);
+        json!({
+            "apiVersion": "0.0.1",
+            "kind": "hashedrekord",
+            "spec": {
+                "data": {"hash": {"algorithm": "sha256", "value": digest.hex()}},
+                "signature": {
+                    "content": base64::encode(&self.raw),
+                    "publicKey": {"content": base64::encode(self.signer.holder_pem().as_bytes())},
+                },
+            },
+        })
+    }
+
+    /// The signature, with what the log answered. It must be about exactly this payload, signature and signer, and the
+    /// certificate must have been valid when the log saw it.
+    ///
+    /// # Errors
+    /// It is not, or a certificate has no log entry.
+    pub fn finish(self, answer: Option<&[u8]>) -> Result<Signature, SigstoreSignError> {
+        let mut annotations: Annotations =
+            [(annotation::SIGNATURE.to_owned(), base64::encode(&self.raw))].into();
+        let promised = answer.map(|answer| self.promise(answer)).transpose()?;
+        if let Some(certificate) = &self.signer.certificate {
+            let (_, seen) = promised.as_ref().ok_or(SigstoreSignError::NoLogEntry)?;
+            certificate.check(*seen)?;
+            annotations.insert(annotation::CERTIFICATE.to_owned(), certificate.pem());
+            annotations.insert(annotation::CHAIN.to_owned(), certificate.chain_pem());
+        }
+        if let Some((promise, _)) = promised {
+            annotations.insert(annotation::BUNDLE.to_owned(), promise);
+        }
+        Ok(Signature::Sigstore {
+            media_type: Signature::SIGSTORE_MEDIA_TYPE.to_owned(),
+            payload: Bytes::from(self.content),
+            annotations,
+        })
+    }
+
+    /// The annotation that holds the log's promise, and when it was made.
+    fn promise(&self, answer: &[u8]) -> Result<(String, std::time::SystemTime), SigstoreSignError> {
+        let holder = self.signer.holder_pem();
+        let claim =
+            Claim { payload: &self.content, signature: &self.raw, signer_pem: holder.as_bytes() };
+        let annotation = log_entry::of_answer(answer)?;
+        let seen = log_entry::check_binding(&annotation, claim)?;
+        Ok((annotation, seen))
     }
 }

@@ -162,6 +162,58 @@ fn payload_bytes_are_the_reference_s() {
     }
 }
 
+/// An answer of the log in the form that Rekor gives it, made of an annotation of the reference.
+fn answer_of(annotation: &str) -> serde_json::Value {
+    let read: serde_json::Value = serde_json::from_str(annotation).unwrap();
+    let mut entry = read["Payload"].clone();
+    entry["verification"] = json!({"signedEntryTimestamp": read["SignedEntryTimestamp"]});
+    json!({"uuid": entry})
+}
+
+#[test]
+fn an_entry_about_something_else_does_not_make_a_signature() {
+    let (_, annotations) = parts("signed-sigstore-rekor");
+    let answer = answer_of(&annotations["dev.sigstore.cosign/bundle"]);
+    let signer = SigstoreSigner::new(SigstoreKey::generate().unwrap());
+    let finish = |answer: &serde_json::Value| {
+        let draft = signer.draft(&payload()).unwrap();
+        draft.finish(Some(answer.to_string().as_bytes())).unwrap_err()
+    };
+    let error = finish(&answer);
+    assert!(matches!(error, SigstoreSignError::LogEntry(_)), "{error:?}");
+    for odd in [json!({}), json!([]), json!({"a": answer["uuid"], "b": answer["uuid"]})] {
+        assert!(matches!(finish(&odd), SigstoreSignError::LogEntry(_)), "{odd}");
+    }
+    let draft = signer.draft(&payload()).unwrap();
+    assert!(draft.finish(Some(b"{")).is_err());
+}
+
+/// The key of the vectors signs what the log has already seen: the annotations are the reference's, byte by byte.
+#[test]
+fn the_log_s_annotation_has_the_reference_s_bytes() {
+    let passphrase = testdata("keys/cosign.passphrase");
+    let key = SigstoreKey::from_encrypted_pem(&testdata("keys/cosign.private"), Some(&passphrase));
+    let signer = SigstoreSigner::new(key.unwrap());
+    let draft = signer.draft(&payload()).unwrap();
+    let body = base64::encode(draft.rekor_v1_proposal().to_string().as_bytes());
+    let (_, annotations) = parts("signed-sigstore-rekor");
+    let theirs = &annotations["dev.sigstore.cosign/bundle"];
+    let mut answer = answer_of(theirs);
+    let their_body = answer["uuid"]["body"].as_str().unwrap().to_owned();
+    answer["uuid"]["body"] = body.as_str().into();
+    let made = draft.finish(Some(answer.to_string().as_bytes())).unwrap();
+    let Signature::Sigstore { annotations, .. } = made else { panic!() };
+    assert_eq!(annotations["dev.sigstore.cosign/bundle"], theirs.replace(&their_body, &body));
+    let shape = |body: &str| {
+        let mut body: serde_json::Value =
+            serde_json::from_slice(&base64::decode(body).unwrap()).unwrap();
+        body["spec"]["data"]["hash"]["value"] = "".into();
+        body["spec"]["signature"]["content"] = "".into();
+        body.to_string()
+    };
+    assert_eq!(shape(&body), shape(&their_body), "and so has what the log is asked to take");
+}
+
 #[test]
 fn openssl_verifies_what_we_sign() {
     let folder = tempfile::tempdir().unwrap();
