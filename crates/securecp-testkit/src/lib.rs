@@ -25,6 +25,7 @@ mod kept;
 mod layer;
 mod place;
 pub mod proxy;
+pub mod sigstore;
 pub mod simulate;
 pub mod tls;
 mod watched;
