@@ -1,7 +1,8 @@
 //! Keys that live elsewhere: the user's GnuPG, files named on the command line, key providers.
 //!
 //! [`GpgHome`] makes signatures with the user's own keys. [`RecipientSources`] turns the values of `--encryption-key` into
-//! recipients, [`DecryptionSources`] those of `--decryption-key` into keys. Other programs are run by absolute path,
+//! recipients, [`DecryptionSources`] those of `--decryption-key` into keys. [`Notary`] signs with certificates that
+//! Fulcio issues for minutes, and has a log see it. Other programs are run by absolute path,
 //! without a shell, with bounds on time and output.
 //!
 //! What it refuses: files of no known kind, public keys where private ones belong and the reverse, key providers that
@@ -18,9 +19,14 @@
 mod gpg;
 mod layer_keys;
 mod process;
+mod sigstore;
 
 pub use gpg::{GpgError, GpgHome, GpgSigner, KeyMatch, Watch};
 pub use layer_keys::{
     DecryptionKeys, DecryptionSources, GpgKeys, KeyProviders, LayerKeyError, ProgramError, Prompt,
     RecipientSources,
+};
+pub use sigstore::{
+    Ambient, FulcioParameters, KeySource, KeylessError, Notary, PARAMETERS_LIMIT, ParametersError,
+    ProviderParameters, Rekor, SecretText, SigningParameters, Tell, TimestampAuthority, TokenMode,
 };
