@@ -64,6 +64,12 @@ impl Failure {
         Self { error: anyhow!("{problem}"), exit: Exit::Failed, hint: None }
     }
 
+    /// Says what was being done.
+    #[must_use]
+    pub(crate) fn context(self, what: String) -> Self {
+        Self { error: self.error.context(what), ..self }
+    }
+
     /// Adds the obvious next step.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

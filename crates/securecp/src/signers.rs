@@ -99,6 +99,7 @@ fn signer(
             Ok(Arc::new(InFile(from_file(path, passphrase.as_ref()).with_context(name)?)))
         }
         SigningKey::Sigstore(path) => Ok(Arc::new(sigstore::key_in_file(path, passphrase)?)),
+        SigningKey::Parameters(path) => Ok(Arc::new(sigstore::by_parameters(path, scope)?)),
     }
 }
 

@@ -1,5 +1,5 @@
 /// Options of the reference that later versions bring. They are refused by name, never ignored.
-const OPTIONS: &[&str] = &["--sign-by-sq-fingerprint", "--sign-by-sigstore"];
+const OPTIONS: &[&str] = &["--sign-by-sq-fingerprint"];
 
 /// Commands of the reference that later versions bring.
 const COMMANDS: &[&str] = &["sync", "layers"];

@@ -14,6 +14,10 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_by_key_file: Vec<PathBuf>,
 
+    /// Sign with sigstore as this parameter file says: with a key, or with certificates of Fulcio
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_by_sigstore: Option<PathBuf>,
+
     /// Sign with the sigstore private key in this file, encrypted as cosign does it; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_by_sigstore_private_key: Vec<PathBuf>,

@@ -120,6 +120,8 @@ pub(crate) enum SigningKey {
     File(PathBuf),
     /// A sigstore private key, encrypted as cosign does it.
     Sigstore(PathBuf),
+    /// Whatever a parameter file for sigstore says.
+    Parameters(PathBuf),
 }
 
 impl TryFrom<SignArgs> for SignRequest {
@@ -131,21 +133,26 @@ impl TryFrom<SignArgs> for SignRequest {
             .into_iter()
             .map(SigningKey::Sigstore);
         let gpg = std::mem::take(&mut args.sign_by).into_iter().map(SigningKey::Gpg);
-        // In the reference's order.
-        let keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
+        let mut keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
         if keys.len() > 1 && args.sign_passphrase_file.is_some() {
             return Err(Failure::usage(format!(
                 "Only one of {OPTIONS} can be used with --sign-passphrase-file"
             )));
         }
+        let idle = |option: &str, options: String| {
+            Failure::usage(format!("{option} has no effect without one of {options}"))
+        };
+        if args.sign_passphrase_file.is_some() && keys.is_empty() {
+            return Err(idle("--sign-passphrase-file", OPTIONS.to_owned()));
+        }
+        // A parameter file says itself where its passphrase is, and comes first, as in the reference.
+        keys.splice(0..0, args.sign_by_sigstore.take().map(SigningKey::Parameters));
         for (option, given) in [
-            ("--sign-passphrase-file", args.sign_passphrase_file.is_some()),
             ("--sign-identity", args.sign_identity.is_some()),
             ("--dangerous-sign-partial-index", args.dangerous_sign_partial_index),
         ] {
             if given && keys.is_empty() {
-                let problem = format!("{option} has no effect without one of {OPTIONS}");
-                return Err(Failure::usage(problem));
+                return Err(idle(option, format!("--sign-by-sigstore, {OPTIONS}")));
             }
         }
         let sigstore = keys.iter().any(|key| matches!(key, SigningKey::Sigstore(_)));
@@ -263,6 +270,18 @@ mod tests {
             assert_eq!(SignRequest::try_from(args).unwrap_err().exit(), Exit::Usage);
         }
         assert!(SignRequest::try_from(by(&[])).unwrap().keys.is_empty());
+    }
+
+    #[test]
+    fn a_parameter_file_has_its_own_passphrase() {
+        let with = |args: SignArgs| {
+            SignRequest::try_from(SignArgs { sign_by_sigstore: Some("f".into()), ..args })
+        };
+        let file = SignArgs { sign_passphrase_file: Some("p".into()), ..by(&[]) };
+        assert_eq!(with(file).unwrap_err().exit(), Exit::Usage);
+        let beside = SignArgs { sign_passphrase_file: Some("p".into()), ..by(&["A"]) };
+        let keys = with(beside).unwrap().keys;
+        assert_eq!(keys, [SigningKey::Parameters("f".into()), SigningKey::Gpg("A".to_owned())]);
     }
 
     #[test]
