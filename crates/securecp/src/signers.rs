@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use securecp_copy::{ImageSigner, Signing};
+use securecp_copy::{BundleSigner, ImageSigner, Signing};
 use securecp_keys::{GpgHome, GpgSigner};
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Digest, RawManifest, Reference, Signature};
@@ -39,19 +39,37 @@ pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Fail
     for key in &request.keys {
         let passphrase = passphrase.clone();
         match key {
+            SigningKey::Gpg(id) => {
+                let key = gpg(scope)?.signing_key(id, passphrase).context("--sign-by")?;
+                signing.signers.push(Arc::new(InGpg(key)));
+            }
+            SigningKey::File(path) => signing.signers.push(Arc::new(in_file(path, passphrase)?)),
             SigningKey::Sigstore(path) => {
                 let key = Arc::new(sigstore::key_in_file(path, passphrase)?);
-                if let Some(witness) = &witness {
-                    signing.bundlers.push(witness.bundler(key.clone())?);
-                }
-                if request.format.attaches() {
-                    signing.signers.push(key);
-                }
+                let bundler = witness.as_ref().map(|witness| witness.by_key(key.clone()));
+                add_sigstore(&mut signing, request, key, bundler.transpose()?);
             }
-            key => signing.signers.push(signer(key, passphrase, scope)?),
+            SigningKey::Parameters(path) => {
+                let notary = Arc::new(sigstore::by_parameters(path, scope)?);
+                let bundler = witness.as_ref().map(|witness| witness.by_notary(notary.clone()));
+                add_sigstore(&mut signing, request, notary, bundler.transpose()?);
+            }
         }
     }
     Ok(signing)
+}
+
+/// Adds what makes signatures of the forms asked for.
+fn add_sigstore(
+    signing: &mut Signing,
+    request: &SignRequest,
+    signer: Arc<dyn ImageSigner>,
+    bundler: Option<Arc<dyn BundleSigner>>,
+) {
+    signing.bundlers.extend(bundler);
+    if request.format.attaches() {
+        signing.signers.push(signer);
+    }
 }
 
 /// Asks for the passphrase of a new key until both answers agree.
@@ -84,23 +102,9 @@ pub(crate) fn read_passphrase(file: &Path) -> Result<Passphrase, Failure> {
     Ok(Zeroizing::new(line.to_vec()))
 }
 
-fn signer(
-    key: &SigningKey,
-    passphrase: Option<Passphrase>,
-    scope: &Scope,
-) -> Result<Arc<dyn ImageSigner>, Failure> {
-    match key {
-        SigningKey::Gpg(id) => {
-            let key = gpg(scope)?.signing_key(id, passphrase).context("--sign-by")?;
-            Ok(Arc::new(InGpg(key)))
-        }
-        SigningKey::File(path) => {
-            let name = || format!("--sign-by-key-file {}", path.display());
-            Ok(Arc::new(InFile(from_file(path, passphrase.as_ref()).with_context(name)?)))
-        }
-        SigningKey::Sigstore(path) => Ok(Arc::new(sigstore::key_in_file(path, passphrase)?)),
-        SigningKey::Parameters(path) => Ok(Arc::new(sigstore::by_parameters(path, scope)?)),
-    }
+fn in_file(path: &Path, passphrase: Option<Passphrase>) -> Result<InFile, Failure> {
+    let name = || format!("--sign-by-key-file {}", path.display());
+    Ok(InFile(from_file(path, passphrase.as_ref()).with_context(name)?))
 }
 
 fn from_file(path: &Path, passphrase: Option<&Passphrase>) -> anyhow::Result<SimpleSigner> {

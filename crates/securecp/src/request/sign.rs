@@ -124,6 +124,13 @@ pub(crate) enum SigningKey {
     Parameters(PathBuf),
 }
 
+impl SigningKey {
+    /// Whether it makes what `--sign-format` says.
+    fn is_sigstore(&self) -> bool {
+        matches!(self, Self::Sigstore(_) | Self::Parameters(_))
+    }
+}
+
 impl TryFrom<SignArgs> for SignRequest {
     type Error = Failure;
 
@@ -155,9 +162,12 @@ impl TryFrom<SignArgs> for SignRequest {
                 return Err(idle(option, format!("--sign-by-sigstore, {OPTIONS}")));
             }
         }
-        let sigstore = keys.iter().any(|key| matches!(key, SigningKey::Sigstore(_)));
+        let sigstore = keys.iter().any(SigningKey::is_sigstore);
         let format = SignFormat::read(&args, sigstore)?;
-        if args.sign_identity.is_some() && !format.attaches() && keys_only_sigstore(&keys) {
+        if args.sign_identity.is_some()
+            && !format.attaches()
+            && keys.iter().all(SigningKey::is_sigstore)
+        {
             return Err(Failure::usage(
                 "--sign-identity has no effect on bundles, which name no image",
             ));
@@ -170,10 +180,6 @@ impl TryFrom<SignArgs> for SignRequest {
             dangerous_partial_index: args.dangerous_sign_partial_index,
         })
     }
-}
-
-fn keys_only_sigstore(keys: &[SigningKey]) -> bool {
-    keys.iter().all(|key| matches!(key, SigningKey::Sigstore(_)))
 }
 
 fn identity(text: &str) -> Result<Reference, Failure> {

@@ -1,5 +1,6 @@
-//! Sigstore bundles by the keys that sign.
+//! Sigstore bundles by the keys and certificates that sign.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,9 +8,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use securecp_copy::BundleSigner;
 use securecp_oci::RawManifest;
-use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, TRUSTED_ROOT_LIMIT};
+use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, TRUSTED_ROOT_LIMIT};
 
-use super::sigstore::ByKey;
+use super::sigstore::{ByKey, ByNotary};
 use crate::failure::Failure;
 use crate::files::read_bounded;
 use crate::request::BundleWitness;
@@ -30,17 +31,31 @@ impl Witness {
     }
 
     /// Makes bundles with a key of which no log will hear.
-    pub(super) fn bundler(&self, key: Arc<ByKey>) -> Result<Arc<dyn BundleSigner>, Failure> {
+    pub(super) fn by_key(&self, key: Arc<ByKey>) -> Result<Arc<dyn BundleSigner>, Failure> {
         if !self.without_log {
-            return Err(Failure::usage(
-                "a bundle by --sign-by-sigstore-private-key would have no log entry",
-            )
-            .hint(
-                "--dangerous-sign-without-log in place of --sign-trusted-root makes bundles without one",
-            ));
+            return Err(without_log("--sign-by-sigstore-private-key"));
         }
         Ok(Arc::new(Unlogged { key, check: self.check.clone() }))
     }
+
+    /// Makes bundles that a log sees.
+    pub(super) fn by_notary(&self, by: Arc<ByNotary>) -> Result<Arc<dyn BundleSigner>, Failure> {
+        if self.without_log {
+            let problem = "--dangerous-sign-without-log has no effect on --sign-by-sigstore";
+            return Err(Failure::usage(problem)
+                .hint("--sign-trusted-root FILE verifies the bundles that its log has seen"));
+        }
+        if by.notary.rekor().is_none() {
+            return Err(without_log("--sign-by-sigstore without rekorURL"));
+        }
+        Ok(Arc::new(Logged { by, check: self.check.clone() }))
+    }
+}
+
+fn without_log(option: &str) -> Failure {
+    Failure::usage(format!("a bundle by {option} would have no log entry")).hint(
+        "--dangerous-sign-without-log with --sign-by-sigstore-private-key makes bundles without one",
+    )
 }
 
 fn against(path: &Path) -> Result<BundleCheck, Failure> {
@@ -48,6 +63,8 @@ fn against(path: &Path) -> Result<BundleCheck, Failure> {
     let bytes = read_bounded(path, TRUSTED_ROOT_LIMIT).with_context(name)?;
     Ok(BundleCheck::against(&bytes).with_context(name)?)
 }
+
+type Made<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Makes bundles without a log entry.
 struct Unlogged {
@@ -60,13 +77,37 @@ impl BundleSigner for Unlogged {
         self.key.0.key_name()
     }
 
-    fn bundle(
-        &self,
-        manifest: &RawManifest,
-    ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    fn bundle(&self, manifest: &RawManifest) -> Made<Bytes> {
         let draft = BundleDraft::new(manifest);
         let signature = self.key.0.sign_bytes(&draft.to_sign())?;
         let holder = BundleHolder::key(&self.key.0.public_pem())?;
         Ok(draft.signed(signature, holder).finish(&[], &[], &self.check)?)
+    }
+}
+
+/// Makes bundles that a log sees.
+struct Logged {
+    by: Arc<ByNotary>,
+    check: Arc<BundleCheck>,
+}
+
+impl BundleSigner for Logged {
+    fn name(&self) -> String {
+        self.by.notary.name()
+    }
+
+    fn bundle(&self, manifest: &RawManifest) -> Made<Bytes> {
+        let signer = self.by.notary.signer(&self.by.scope)?;
+        let draft = BundleDraft::new(manifest);
+        let signature = signer.sign_bytes(&draft.to_sign())?;
+        let holder = match signer.certificate() {
+            Some(_) => BundleHolder::certificate(&signer.holder_pem())?,
+            None => BundleHolder::key(&signer.public_pem())?,
+        };
+        let signed = draft.signed(signature, holder);
+        let rekor = self.by.notary.rekor();
+        let answer = rekor.map(|log| log.record(&signed.rekor_v1_proposal(), &self.by.scope));
+        let entry = answer.transpose()?.map(|answer| BundleLogEntry::of_rekor_v1(&answer));
+        Ok(signed.finish(entry.transpose()?.as_slice(), &[], &self.check)?)
     }
 }
