@@ -211,6 +211,15 @@ fn a_failed_look_is_never_no_evidence() {
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.err.contains("looking for evidence at source"), "{run:?}");
     assert!(!place.exists("out"));
+    let source_of_pages = Side::new(Referrers::Api);
+    image.push(source_of_pages.proxy.address(), "app", Some("v1")).unwrap();
+    let page = securecp_testkit::proxy::Reply::html(200);
+    let rule = Rule::new("GET", "/referrers/").unwrap();
+    source_of_pages.proxy.add(rule.with(Fault::Answer(page)));
+    let run = copy(&place, &format!("{} oci:out", source_of_pages.name("app:v1")));
+    assert_eq!(run.code, 1, "a web page is no answer: {run:?}");
+    assert!(run.err.contains("hint: --evidence none copies the image"), "{run:?}");
+    assert!(!place.exists("out"));
     let rest = format!("--retry-times 0 --evidence none {} oci:out", source.name("app:v1"));
     assert_eq!(copy(&place, &rest).code, 0);
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use securecp_copy::{Cause, CopyError, PlanError, Side};
+use securecp_copy::{Cause, CopyError, Phase, PlanError, Side};
 use securecp_layer::{LayerError, Stopped};
 use securecp_net::NetError;
 use securecp_registry::{Class, Problem, RegistryError};
@@ -18,11 +18,17 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         None => "--",
     };
     let hint = copy.and_then(of_copy);
-    hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)))
+    let hint = hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)));
+    let looking = copy.is_some_and(|copy| copy.phase == Phase::Evidence && !copy.is_stopped());
+    hint.or_else(|| looking.then(|| NO_EVIDENCE.to_owned()))
 }
 
 /// Where new signatures of registry images go.
 const SIGNATURES_GO: &str = "registries.d says where signatures go: use-sigstore-attachments: true attaches those of sigstore, lookaside: or lookaside-staging: names a folder for those of OpenPGP";
+
+/// Where a registry answers oddly when it is asked for evidence.
+const NO_EVIDENCE: &str =
+    "--evidence none copies the image without looking for what stands beside it";
 
 fn of_copy(error: &CopyError) -> Option<String> {
     match &error.cause {
