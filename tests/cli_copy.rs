@@ -258,7 +258,8 @@ fn usage_mistakes_exit_64() {
             "copy dir:a dir:b --insecure-policy --require-signed",
             "--require-signed and --insecure-policy exclude each other",
         ),
-        ("sync --src dir a b", "sync is not supported yet"),
+        ("layers dir:a", "layers is not supported yet"),
+        ("sync --dest dir a b", "A source transport must be specified"),
         ("fly", "unrecognized subcommand 'fly'"),
     ] {
         let run = place.run(line);

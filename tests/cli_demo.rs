@@ -91,7 +91,7 @@ fn kept_files_let_a_reader_repeat_the_commands() {
     assert_eq!(again.code, 1);
     assert_eq!(
         again.err,
-        "securecp: error: making a folder for the demo: File exists (os error 17)\n"
+        "securecp: error: making a folder for the demo, kept: File exists (os error 17)\n"
     );
 }
 

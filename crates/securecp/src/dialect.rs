@@ -65,6 +65,18 @@ impl Dialect {
         }
     }
 
+    /// A line as the reference logs one.
+    pub(crate) fn log(self, level: &str, text: &str, fields: &[(&str, String)]) -> String {
+        let mut line = match io::stderr().is_terminal() {
+            true => format!("{:.4}[0000] {text}", level.to_uppercase()),
+            false => logged(level, text).trim_end().to_owned(),
+        };
+        for (name, value) in fields {
+            let _ = write!(line, " {name}=\"{value}\"");
+        }
+        line
+    }
+
     /// The reference's words for a command line that cannot be read; `None` where it has no fixed ones.
     pub(crate) fn usage(self, error: &clap::Error, words: &[String]) -> Option<&'static str> {
         if !self.texts {

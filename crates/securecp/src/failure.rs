@@ -70,6 +70,12 @@ impl Failure {
         Self { error: self.error.context(what), ..self }
     }
 
+    /// An image could not be reached; the options that say how begin with `prefix`, whatever the error says of sides.
+    pub(crate) fn reaching(prefix: &str, error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        Self { exit: exit_of(&error), hint: hint::with_prefix(&error, prefix), error }
+    }
+
     /// Adds the obvious next step.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

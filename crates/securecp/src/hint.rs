@@ -9,14 +9,23 @@ use securecp_net::NetError;
 use securecp_registry::{Class, Problem, RegistryError};
 use securecp_transport::TransportError;
 
-/// The hint that belongs to an error.
+/// The hint that belongs to an error of a command whose options for an image begin with what the error's side says.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
-    let copy = error.chain().find_map(|cause| cause.downcast_ref::<CopyError>());
-    let prefix = match copy.and_then(|copy| copy.side) {
+    let prefix = match copy_error(error).and_then(|copy| copy.side) {
         Some(Side::Source) => "--src-",
         Some(Side::Destination) => "--dest-",
         None => "--",
     };
+    with_prefix(error, prefix)
+}
+
+fn copy_error(error: &anyhow::Error) -> Option<&CopyError> {
+    error.chain().find_map(|cause| cause.downcast_ref::<CopyError>())
+}
+
+/// The hint that belongs to an error, with the options that begin with `prefix`.
+pub(crate) fn with_prefix(error: &anyhow::Error, prefix: &str) -> Option<String> {
+    let copy = copy_error(error);
     let hint = copy.and_then(of_copy);
     let hint = hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)));
     let looking = copy.is_some_and(|copy| copy.phase == Phase::Evidence && !copy.is_stopped());

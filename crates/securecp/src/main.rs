@@ -21,6 +21,7 @@ mod routes;
 mod session;
 mod signers;
 mod stop;
+mod sync;
 mod tag_filter;
 mod template;
 mod trust;

@@ -12,6 +12,9 @@ use super::{
 ///
 /// An image is TRANSPORT:NAME, for example docker://registry.example/app:v1, oci:DIRECTORY:NAME or dir:DIRECTORY. The
 /// names at the destinations change last, after everything else has arrived and was read back.
+///
+/// Groups of options stand in the order in which an image meets them: what is chosen, whether it may pass, what is changed
+/// on the way, signatures, names; then how the sides are reached.
 #[derive(Debug, Args)]
 pub(crate) struct CopyArgs {
     /// Image to copy
@@ -25,17 +28,17 @@ pub(crate) struct CopyArgs {
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
+    pub(crate) judging: JudgeArgs,
+    #[command(flatten)]
     pub(crate) evidence: EvidenceArgs,
     #[command(flatten)]
     pub(crate) changes: ChangeArgs,
     #[command(flatten)]
-    pub(crate) compression: CompressArgs,
-    #[command(flatten)]
     pub(crate) encryption: CryptArgs,
     #[command(flatten)]
-    pub(crate) signing: SignArgs,
+    pub(crate) compression: CompressArgs,
     #[command(flatten)]
-    pub(crate) judging: JudgeArgs,
+    pub(crate) signing: SignArgs,
     #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]

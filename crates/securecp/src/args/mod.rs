@@ -27,14 +27,13 @@ mod side;
 mod sign;
 mod standalone;
 mod switch;
+mod sync;
 mod verify;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use compress::CompressArgs;
-pub(crate) use copy::{
-    BothSidesArgs, CopyArgs, EffortArgs, NameArgs, OutputArgs, ProgressArg, SelectionArgs,
-};
+pub(crate) use copy::{BothSidesArgs, CopyArgs, EffortArgs, NameArgs, ProgressArg, SelectionArgs};
 pub(crate) use crypt::CryptArgs;
 pub(crate) use delete::DeleteArgs;
 pub(crate) use demo::DemoArgs;
@@ -46,7 +45,7 @@ pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
 pub(crate) use list::split_list;
 pub(crate) use list_tags::ListTagsArgs;
-pub(crate) use login::{LoginArgs, LogoutArgs};
+pub(crate) use login::{AuthFileArgs, LoginArgs, LogoutArgs};
 pub(crate) use manifest_digest::ManifestDigestArgs;
 pub(crate) use resume::ResumeArgs;
 pub(crate) use retry::RetryArgs;
@@ -57,6 +56,7 @@ pub(crate) use side::Prefix;
 pub(crate) use side::{DestArgs, ImageArgs, SideArgs, SrcArgs};
 pub(crate) use sign::{JudgeArgs, SignArgs};
 pub(crate) use standalone::{StandaloneSignArgs, StandaloneVerifyArgs, UntrustedDumpArgs};
+pub(crate) use sync::SyncArgs;
 pub(crate) use verify::{
     PolicyArgs, PolicyCheckArgs, PolicyExplainArgs, PolicyQuestion, VerifyArgs,
 };
@@ -77,6 +77,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy an image
     Copy(Box<CopyArgs>),
+    /// Copy many images
+    Sync(Box<SyncArgs>),
     /// Judge an image under the trust policy without copying it
     Verify(Box<VerifyArgs>),
     /// Look into a trust policy; no network is used

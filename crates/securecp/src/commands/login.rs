@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use anyhow::Context;
 use securecp_registry::{AuthStore, Credentials, Environment, Key, Registries, Secret};
 
-use crate::args::{LoginArgs, Secret as GivenSecret};
+use crate::args::{AuthFileArgs, LoginArgs, Secret as GivenSecret};
 use crate::connect::Doors;
 use crate::failure::Failure;
 use crate::prompt;
@@ -19,9 +19,7 @@ const PASSWORD_LIMIT: u64 = 64 << 10;
 pub(crate) fn run(args: LoginArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     check(&args)?;
     let key = parse_key(&args.registry)?;
-    let environment = Environment::default();
-    let (authfile, compatible) = (&args.files.authfile, &args.files.compat_auth_file);
-    let store = AuthStore::choose(authfile.as_deref(), compatible.as_deref(), &environment)?;
+    let store = store(&args.files)?;
     let stored = store.find(&key, session.scope)?;
     if args.get_login {
         return match stored {
@@ -65,10 +63,24 @@ fn check(args: &LoginArgs) -> Result<(), Failure> {
 
 /// Reads the name of a registry or namespace.
 pub(super) fn parse_key(text: &str) -> Result<Key, Failure> {
-    Key::parse(text).ok_or_else(|| {
+    // Of docker://h or https://h only a registry called docker or https would be left.
+    let key = if text.contains("://") { None } else { Key::parse(text) };
+    key.ok_or_else(|| {
         let shown = securecp_oci::Escaped::new(text).to_string();
         Failure::usage(format!("{shown:?} is not a registry, expected HOST[:PORT][/PATH]"))
     })
+}
+
+/// The file with credentials that is meant.
+pub(super) fn store(files: &AuthFileArgs) -> Result<AuthStore, Failure> {
+    let (authfile, compatible) = (files.authfile.as_deref(), files.compat_auth_file.as_deref());
+    if authfile.is_some() && compatible.is_some() {
+        return Err(Failure::usage(
+            "options for paths to the credential file and to the Docker-compatible credential file can not be set \
+             simultaneously",
+        ));
+    }
+    Ok(AuthStore::choose(authfile, compatible, &Environment::default())?)
 }
 
 fn password(args: &LoginArgs) -> Result<Secret, Failure> {

@@ -1,17 +1,15 @@
 //! `securecp logout`
 
-use securecp_registry::{AuthStore, Environment, LoggedOut};
+use securecp_registry::LoggedOut;
 
-use super::login::parse_key;
+use super::login::{parse_key, store};
 use crate::args::LogoutArgs;
 use crate::failure::Failure;
 use crate::session::Session;
 
 /// Removes stored credentials; no registry is asked.
 pub(crate) fn run(args: &LogoutArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let environment = Environment::default();
-    let (authfile, compatible) = (&args.files.authfile, &args.files.compat_auth_file);
-    let store = AuthStore::choose(authfile.as_deref(), compatible.as_deref(), &environment)?;
+    let store = store(&args.files)?;
     let registry = match (&args.registry, args.all) {
         (Some(_), true) => return Err(Failure::usage("--all goes with no registry")),
         (None, false) => return Err(Failure::usage("name a registry, or give --all")),

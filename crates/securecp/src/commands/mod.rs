@@ -15,6 +15,7 @@ mod manifest_digest;
 mod policy;
 mod serve;
 mod standalone;
+mod sync;
 mod verify;
 
 use crate::args::Command;
@@ -25,6 +26,7 @@ use crate::session::Session;
 pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Failure> {
     match command {
         Command::Copy(args) => copy::run(*args, session),
+        Command::Sync(args) => sync::run(*args, session),
         Command::Verify(args) => verify::run(*args, session),
         Command::Policy(args) => policy::run(&args, session),
         Command::Inspect(args) => inspect::run(*args, session),

@@ -34,7 +34,7 @@ pub(crate) fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), Fai
         effort: Effort::default(),
         scope: session.scope,
     };
-    let verdict = judge(&trial)?;
+    let verdict = judge(&trial).map_err(|error| Failure::reaching("--", error))?;
     match args.json {
         true => session.write_json(&verdict)?,
         false => session.write(verdict.to_string().as_bytes())?,

@@ -11,7 +11,7 @@ use super::evidence::evidence;
 use super::place::{AllTags, PlaceRequest, protection};
 use super::side::sides;
 use super::{Globals, Resuming, Retry, SideRequest, SignRequest, both, image, index_signature};
-use crate::args::{CompressArgs, CopyArgs, EffortArgs, OutputArgs, ProgressArg, SelectionArgs};
+use crate::args::{CompressArgs, CopyArgs, EffortArgs, ProgressArg, SelectionArgs};
 use crate::failure::Failure;
 use crate::progress::{ProgressStyle, warn};
 
@@ -88,7 +88,7 @@ impl CopyRequest {
             digestfile: args.names.digestfile,
             dry_run: output.dry_run,
             json: output.json,
-            progress: progress(&output)?,
+            progress: progress(output.quiet, output.progress)?,
         })
     }
 }
@@ -161,7 +161,7 @@ fn wish(text: &str) -> Result<PlatformWish, Failure> {
     Ok(PlatformWish { os: os.to_owned(), architecture: architecture.to_owned(), variant })
 }
 
-fn format(given: Option<&str>) -> Result<Option<ManifestFormat>, Failure> {
+pub(super) fn format(given: Option<&str>) -> Result<Option<ManifestFormat>, Failure> {
     let parse = |text: &str| {
         text.parse()
             .map_err(|e: securecp_oci::ConvertError| Failure::usage(format!("--format: {e}")))
@@ -174,8 +174,8 @@ pub(super) fn unknown(option: &str, expected: &str, found: &str) -> Failure {
     Failure::usage(format!("{option}: expected {expected}, found \"{found}\""))
 }
 
-fn progress(args: &OutputArgs) -> Result<ProgressStyle, Failure> {
-    match (args.quiet, args.progress) {
+pub(super) fn progress(quiet: bool, form: Option<ProgressArg>) -> Result<ProgressStyle, Failure> {
+    match (quiet, form) {
         (true, None | Some(ProgressArg::None)) => Ok(ProgressStyle::WarningsOnly),
         (true, Some(_)) => Err(both("--quiet", "--progress")),
         (false, None | Some(ProgressArg::Auto)) => Ok(ProgressStyle::usual()),
@@ -186,7 +186,7 @@ fn progress(args: &OutputArgs) -> Result<ProgressStyle, Failure> {
     }
 }
 
-fn effort(args: &EffortArgs) -> Effort {
+pub(super) fn effort(args: &EffortArgs) -> Effort {
     let usual = Effort::default();
     let retry = Retry::from(&args.retry);
     let parallel = args.image_parallel_copies.filter(|count| *count > 0);

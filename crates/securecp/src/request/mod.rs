@@ -13,6 +13,7 @@ mod resume;
 mod retry;
 mod side;
 mod sign;
+mod sync;
 
 pub(crate) use copy::{CopyRequest, select};
 pub(crate) use globals::{Globals, PolicyChoice};
@@ -23,6 +24,7 @@ pub(crate) use resume::Resuming;
 pub(crate) use retry::Retry;
 pub(crate) use side::{Login, SideRequest};
 pub(crate) use sign::{BundleWitness, SignRequest, SigningKey, index_signature};
+pub(crate) use sync::{SyncPlace, SyncRequest, SyncSource};
 
 use copy::unknown;
 

@@ -7,7 +7,7 @@ use crate::args::{BothSidesArgs, Secret, SideArgs};
 use crate::failure::Failure;
 
 /// How to reach one side.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SideRequest {
     pub(crate) login: Login,
     /// Sent as it is, without asking a token server.
@@ -20,7 +20,7 @@ pub(crate) struct SideRequest {
 }
 
 /// Who we are to a registry.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Login {
     /// Whatever is stored for the registry.
     Stored,

@@ -26,7 +26,10 @@ pub(super) struct Stage {
 impl Stage {
     /// Makes everything that stands still in the story, in `keep` or in a folder of its own below `tmpdir`.
     pub(super) fn set(keep: Option<&Path>, tmpdir: &Path) -> Result<Self, Failure> {
-        let (folder, temporary) = folder(keep, tmpdir).context("making a folder for the demo")?;
+        let (folder, temporary) = folder(keep, tmpdir).with_context(|| {
+            let place = keep.unwrap_or(tmpdir).display();
+            format!("making a folder for the demo, {place}")
+        })?;
         let start = |name: &str| Server::start(Options::new(folder.join(name)));
         let running = [
             start("staging").context("starting the staging registry")?,
