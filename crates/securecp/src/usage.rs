@@ -84,9 +84,9 @@ mod tests {
     fn says_what_is_wrong_on_one_line() {
         assert_eq!(
             of(&["copy"]),
-            "the following required arguments were not provided: <SOURCE> <DESTINATION>"
+            "the following required arguments were not provided: <SOURCE> <DESTINATION>..."
         );
-        assert_eq!(of(&["copy", "a", "b", "c"]), "unexpected argument 'c' found");
+        assert_eq!(of(&["sync", "a", "b", "c"]), "unexpected argument 'c' found");
         assert_eq!(of(&[]), "a command is missing");
         assert_eq!(of(&["fly"]), "unrecognized subcommand 'fly'");
     }
