@@ -24,7 +24,8 @@ pub(crate) fn run(command: &[String], home: &Path) -> Result<Cost> {
     let wall = start.elapsed().as_secs_f64();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} failed: {said}", command.join(" "));
+        let program = Path::new(&command[0]).file_name().unwrap_or_default();
+        bail!("{} failed: {}", program.to_string_lossy(), said.trim());
     }
     let text = fs::read_to_string(&report)?;
     parse(wall, &text).with_context(|| format!("what GNU time wrote: {text:?}"))
@@ -36,12 +37,14 @@ fn parse(wall: f64, text: &str) -> Result<Cost> {
     Ok(Cost { wall, cpu: numbers[0] + numbers[1], memory_mib: numbers[2] / 1024.0 })
 }
 
-/// The median of each part; the middle of the lower half for an even count.
+/// The median of each part.
 pub(crate) fn median(costs: &[Cost]) -> Option<Cost> {
     let middle = |part: fn(&Cost) -> f64| {
         let mut values: Vec<f64> = costs.iter().map(part).collect();
         values.sort_by(f64::total_cmp);
-        values.get(values.len().checked_sub(1)? / 2).copied()
+        let (lower, upper) =
+            (values.get(values.len().checked_sub(1)? / 2)?, values.get(values.len() / 2)?);
+        Some((lower + upper) / 2.0)
     };
     Some(Cost {
         wall: middle(|c| c.wall)?,
