@@ -3,6 +3,7 @@
 //! Every step is a command line that goes through the same parser and the same code as one that was typed. A step that
 //! does not end as it should ends the demo with a failure.
 
+mod dispatch;
 mod image;
 mod seal;
 mod stage;
@@ -34,6 +35,7 @@ pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Fail
     refuse(&mut tale, &stage)?;
     pass_off(&mut tale, &stage, &signed)?;
     tamper(&mut tale, &stage)?;
+    dispatch::seal_on_arrival(&mut tale, &stage)?;
     vault::lock_away(&mut tale, &stage)?;
     conclude(&mut tale, args.keep.is_some())
 }
@@ -204,6 +206,12 @@ fn inspect(
     let line = words.into_iter().chain(plain_http).chain([image]).map(str::to_owned);
     let found = tale.step(title, Ending::DONE, &line.collect::<Vec<_>>())?;
     Ok(found["Digest"].clone())
+}
+
+/// A judgement that ends with a refusal for want of a signature.
+fn absent_signature(tale: &mut Tale<'_, '_>, line: &[String]) -> Result<(), Failure> {
+    let refused = Ending::failed(Exit::Refused, "A signature was required");
+    tale.step("What is not signed does not pass here either", refused, line).map(drop)
 }
 
 fn absent(tale: &mut Tale<'_, '_>, image: &str) -> Result<(), Failure> {

@@ -72,8 +72,10 @@ impl Seal {
         let entry = |address: SocketAddr, name: &str| {
             format!("  \"{address}\":\n    lookaside: file://{}\n", self.store(name).display())
         };
-        let text =
-            format!("docker:\n{}{}", entry(staging, "staging"), entry(production, "production"));
+        // Of production, one corner has its signatures attached in the registry.
+        let attached = format!("  \"{production}/out\":\n    use-sigstore-attachments: true\n");
+        let (staging, production) = (entry(staging, "staging"), entry(production, "production"));
+        let text = format!("docker:\n{staging}{production}{attached}");
         fs::write(self.registries_d().join("demo.yaml"), text)
     }
 }

@@ -88,10 +88,17 @@ impl Stage {
         let layout = self.layout().display().to_string();
         let attested = self.attested().display().to_string();
         let key = self.seal.certificate();
+        let out = format!("{}/out", self.production);
+        let dispatch = self.path("dispatch.pub");
+        let sealed = json!([{
+            "type": "sigstoreSigned",
+            "keyPath": dispatch,
+            "signedIdentity": {"type": "matchRepository"},
+        }]);
         let signed = json!([{"type": "signedBy", "keyType": "GPGKeys", "keyPath": key}]);
         let policy = json!({
             "default": [{"type": "reject"}],
-            "transports": {"oci": {layout: accept, attested: accept}, "docker": {shop: signed, vault: accept}},
+            "transports": {"oci": {layout: accept, attested: accept}, "docker": {shop: signed, vault: accept, out: sealed}},
         });
         format!("{policy:#}")
     }
