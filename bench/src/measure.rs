@@ -32,7 +32,7 @@ pub(crate) fn run(command: &[String], home: &Path) -> Result<Cost> {
 }
 
 fn parse(wall: f64, text: &str) -> Result<Cost> {
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     ensure!(numbers.len() == 3, "expected three numbers");
     Ok(Cost { wall, cpu: numbers[0] + numbers[1], memory_mib: numbers[2] / 1024.0 })
 }
