@@ -7,6 +7,7 @@ use bytes::Bytes;
 use securecp_crypt::{Keys, LayerSelection, Recipients};
 use securecp_layer::{Compression, Scope, TransformCache};
 use securecp_oci::{ManifestFormat, RawManifest, Reference, Signature};
+use securecp_trust::BundleDraft;
 
 use crate::evidence::EvidenceEdits;
 
@@ -125,11 +126,11 @@ pub trait BundleSigner: Send + Sync {
     /// The key or identity in public terms, for messages.
     fn name(&self) -> String;
 
-    /// A bundle that vouches for `manifest`; it was verified before it is returned.
+    /// The bundle that `draft` becomes; it was verified before it is returned.
     ///
     /// # Errors
     /// The key cannot be used, nobody witnesses it, or the new bundle would not be accepted.
-    fn bundle(&self, manifest: &RawManifest) -> Result<Bytes, Box<dyn Error + Send + Sync>>;
+    fn bundle(&self, draft: BundleDraft) -> Result<Bytes, Box<dyn Error + Send + Sync>>;
 }
 
 impl fmt::Debug for dyn BundleSigner {

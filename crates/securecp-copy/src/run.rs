@@ -8,7 +8,7 @@ use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
 use securecp_transport::{BlobPut, Destination, OpenAfter, Piece, Source, TransportError, Writing};
-use securecp_trust::BundleArtifact;
+use securecp_trust::{BundleArtifact, BundleDraft};
 
 use crate::cached;
 use crate::chain::chain;
@@ -459,7 +459,7 @@ impl Runner<'_> {
         manifest: &RawManifest,
         bundler: &dyn BundleSigner,
     ) -> Result<RawManifest, CopyError> {
-        let bundle = bundler.bundle(manifest);
+        let bundle = bundler.bundle(BundleDraft::new(manifest));
         let bundle = bundle.map_err(|source| self.unsigned(bundler.name(), source))?;
         let artifact = BundleArtifact::new(manifest, bundle, SystemTime::now());
         let BundleArtifact { manifest: artifact, blobs, .. } =

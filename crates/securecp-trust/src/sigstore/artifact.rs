@@ -12,6 +12,7 @@ use serde_json::json;
 use x509_cert::der::DateTime;
 
 use super::bundle::{BUNDLE_MEDIA_TYPE, SIGN_PREDICATE};
+use super::record::RECORD_PREDICATE;
 
 const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
@@ -72,7 +73,7 @@ pub enum ArtifactFault {
 }
 
 impl BundleArtifact {
-    /// The artifact that carries `bundle` for `subject`.
+    /// The artifact that carries the signature `bundle` of `subject`.
     ///
     /// # Errors
     /// The manifest cannot be read again; none is known that could not.
@@ -80,6 +81,26 @@ impl BundleArtifact {
         subject: &RawManifest,
         bundle: Bytes,
         created: SystemTime,
+    ) -> Result<Self, ManifestError> {
+        Self::with(subject, bundle, annotations(SIGN_PREDICATE, created))
+    }
+
+    /// The artifact that carries the change record `bundle` of `subject`.
+    ///
+    /// # Errors
+    /// The manifest cannot be read again; none is known that could not.
+    pub fn record(
+        subject: &RawManifest,
+        bundle: Bytes,
+        created: SystemTime,
+    ) -> Result<Self, ManifestError> {
+        Self::with(subject, bundle, annotations(RECORD_PREDICATE, created))
+    }
+
+    fn with(
+        subject: &RawManifest,
+        bundle: Bytes,
+        annotations: BTreeMap<&'static str, String>,
     ) -> Result<Self, ManifestError> {
         let config = Bytes::from_static(EMPTY);
         let digest = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
@@ -101,7 +122,7 @@ impl BundleArtifact {
                 "digest": of_bundle.to_string(),
                 "annotations": {"org.opencontainers.image.title": title},
             }],
-            "annotations": annotations(created),
+            "annotations": annotations,
             "subject": {
                 "mediaType": about.media_type.as_str(),
                 "size": about.size,
@@ -142,12 +163,12 @@ impl BundleArtifact {
     }
 }
 
-fn annotations(created: SystemTime) -> BTreeMap<&'static str, String> {
+fn annotations(predicate: &str, created: SystemTime) -> BTreeMap<&'static str, String> {
     // In whole seconds; times before 1970 do not occur.
     let created = DateTime::from_system_time(created).map(|time| time.to_string());
     let mut annotations = BTreeMap::from([
         ("dev.sigstore.bundle.content", "dsse-envelope".to_owned()),
-        ("dev.sigstore.bundle.predicateType", SIGN_PREDICATE.to_owned()),
+        ("dev.sigstore.bundle.predicateType", predicate.to_owned()),
     ]);
     annotations.extend(created.ok().map(|created| ("org.opencontainers.image.created", created)));
     annotations

@@ -158,11 +158,27 @@ pub(super) struct Candidate {
     payload: Option<Vec<u8>>,
     /// The certificates that came along, in attachments.
     links: Vec<CertificateDer<'static>>,
+    /// What it must be to count.
+    wanted: Wanted,
+}
+
+/// What the content of a bundle must be. Nothing is ever both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A signature, or a statement that says no more than "signed".
+    Signature,
+    /// A statement of this predicate type.
+    Statement(&'static str),
 }
 
 impl Candidate {
     /// Reads a bundle, bounded and without double members.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, BundleFault> {
+        Self::read_as(Wanted::Signature, bytes)
+    }
+
+    /// The same of a bundle that is to be something else.
+    pub(super) fn read_as(wanted: Wanted, bytes: &[u8]) -> Result<Self, BundleFault> {
         let value = json::parse(bytes, Limits::bytes(SIGNATURE_LIMIT)).map_err(format)?;
         check_lists(&value)?;
         let bundle: Bundle = serde_json::from_value(value).map_err(format)?;
@@ -175,7 +191,7 @@ impl Candidate {
         if found > EVIDENCE_LIMIT {
             return Err(BundleFault::TooLong { found, limit: EVIDENCE_LIMIT });
         }
-        Ok(Self { bundle, payload: None, links: Vec::new() })
+        Ok(Self { bundle, payload: None, links: Vec::new(), wanted })
     }
 
     /// Takes an attachment for what it is: a bundle of the first version in other clothes, with a promise of the log and
@@ -202,7 +218,8 @@ impl Candidate {
         bundle["verificationMaterial"]["tlogEntries"] = entry.into_iter().collect();
         let bundle = serde_json::from_value(bundle)
             .map_err(|error| LogEntryFault::malformed("annotation", &error))?;
-        Ok(Self { bundle, payload: Some(evidence.payload.to_vec()), links: evidence.links()? })
+        let (payload, links) = (Some(evidence.payload.to_vec()), evidence.links()?);
+        Ok(Self { bundle, payload, links, wanted: Wanted::Signature })
     }
 
     /// Whether a certificate names the signer; otherwise a key must be known.
@@ -226,7 +243,7 @@ impl Candidate {
         let policy = if without_certificate_log { policy.skip_sct() } else { policy };
         let verified = root.verifier().verify(signed, &self.bundle, &policy);
         let verified = verified.map_err(|error| self.fault(error, root))?;
-        self.require_signature()?;
+        self.require_content()?;
         let certificate = CertificateDer::from(certificate.as_bytes().to_vec());
         let mut signer = None;
         for time in verified.verified_timestamps() {
@@ -262,7 +279,7 @@ impl Candidate {
         };
         let verified = root.verifier().verify(manifest, &self.bundle, &policy);
         verified.map_err(|error| self.fault(error, root))?;
-        self.require_signature()
+        self.require_content()
     }
 
     /// Whether there is nothing but a signature, which the library does not take.
@@ -284,7 +301,7 @@ impl Candidate {
                 if !key.verifies(&envelope.pae(), envelope.signature.sig.as_bytes()) {
                     return Err(broken());
                 }
-                self.require_signature()?;
+                self.require_content()?;
                 names(envelope.payload.as_bytes(), signed)
             }
             _ => Err(format("unknown content")),
@@ -335,18 +352,31 @@ impl Candidate {
         })
     }
 
-    /// A statement must be one that says no more than "signed" (CVE-2022-35929).
-    fn require_signature(&self) -> Result<(), BundleFault> {
-        let SignatureContent::DsseEnvelope(envelope) = &self.bundle.content else { return Ok(()) };
-        let limits = Limits::bytes(SIGNATURE_LIMIT);
-        let statement = json::parse(envelope.payload.as_bytes(), limits).map_err(format)?;
+    /// A statement that is wanted as a signature must say no more than "signed" (CVE-2022-35929), and a signature over the
+    /// bare bytes is no statement.
+    fn require_content(&self) -> Result<(), BundleFault> {
+        let wanted = match (self.wanted, &self.bundle.content) {
+            (Wanted::Signature, SignatureContent::DsseEnvelope(_)) => SIGN_PREDICATE,
+            (Wanted::Signature, _) => return Ok(()),
+            (Wanted::Statement(predicate), SignatureContent::DsseEnvelope(_)) => predicate,
+            (Wanted::Statement(_), _) => return Err(format("no statement")),
+        };
+        let statement = self.statement()?;
         let text = |key| statement.get(key).and_then(Value::as_str).unwrap_or_default();
         if text("_type") != STATEMENT_TYPE {
             return Err(format(format!("statement of type {:?}", shown(text("_type")))));
         }
         let found = text("predicateType");
         let other = || BundleFault::OtherPredicate { found: shown(found) };
-        (found == SIGN_PREDICATE).then_some(()).ok_or_else(other)
+        (found == wanted).then_some(()).ok_or_else(other)
+    }
+
+    /// What the envelope holds, whoever signed it.
+    pub(super) fn statement(&self) -> Result<Value, BundleFault> {
+        let SignatureContent::DsseEnvelope(envelope) = &self.bundle.content else {
+            return Err(format("no statement"));
+        };
+        json::parse(envelope.payload.as_bytes(), Limits::bytes(SIGNATURE_LIMIT)).map_err(format)
     }
 }
 

@@ -1,5 +1,5 @@
-//! New bundles, in the form that cosign 3 writes: a statement that says of a manifest that it is signed and nothing else, in
-//! a signed envelope, with what witnesses it.
+//! New bundles, in the form that cosign 3 writes: a statement that says of a manifest that it is signed and nothing else,
+//! or how it came to be, in a signed envelope, with what witnesses it.
 //!
 //! A bundle can only be had from [`SignedDraft::finish`], which judges it as any other bundle is judged.
 
@@ -9,9 +9,12 @@ use securecp_oci::json::{self, Limits};
 use securecp_oci::{Algorithm, Digest, RawManifest, SIGNATURE_LIMIT, base64};
 use serde_json::{Value, json};
 
-use super::bundle::{BUNDLE_MEDIA_TYPE, BundleFault, Candidate, SIGN_PREDICATE, STATEMENT_TYPE};
+use super::bundle::{
+    BUNDLE_MEDIA_TYPE, BundleFault, Candidate, SIGN_PREDICATE, STATEMENT_TYPE, Wanted,
+};
 use super::certificate::{self, CertificateFault};
 use super::public_key::{Kind, PublicKey, PublicKeyFault};
+use super::record::{ChangeRecord, RECORD, RECORD_PREDICATE, RecordError};
 use super::trusted_root::{TrustedRoot, TrustedRootError};
 
 /// What cosign calls a statement in an envelope.
@@ -22,6 +25,7 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub struct BundleDraft {
     manifest: RawManifest,
     payload: Vec<u8>,
+    kind: Wanted,
 }
 
 /// Who signs.
@@ -125,14 +129,35 @@ fn key_details(key: &PublicKey) -> Option<&'static str> {
 impl BundleDraft {
     /// The statement that `manifest` is signed.
     pub fn new(manifest: &RawManifest) -> Self {
+        Self::of(manifest, Wanted::Signature, (SIGN_PREDICATE, &json!({})))
+    }
+
+    /// The statement that `manifest` came to be as `record` says.
+    ///
+    /// # Errors
+    /// The record is larger than readers take, or names no change.
+    pub fn record(manifest: &RawManifest, record: &ChangeRecord) -> Result<Self, RecordError> {
+        Ok(Self::of(manifest, RECORD, (RECORD_PREDICATE, &record.to_predicate()?)))
+    }
+
+    fn of(
+        manifest: &RawManifest,
+        kind: Wanted,
+        (predicate_type, predicate): (&str, &Value),
+    ) -> Self {
         let digest = Digest::of(Algorithm::Sha256, manifest.bytes());
         let statement = json!({
             "_type": STATEMENT_TYPE,
             "subject": [{"digest": {"sha256": digest.hex()}}],
-            "predicateType": SIGN_PREDICATE,
-            "predicate": {},
+            "predicateType": predicate_type,
+            "predicate": predicate,
         });
-        Self { manifest: manifest.clone(), payload: statement.to_string().into_bytes() }
+        Self { manifest: manifest.clone(), payload: statement.to_string().into_bytes(), kind }
+    }
+
+    /// The manifest that the statement is about.
+    pub fn manifest(&self) -> &RawManifest {
+        &self.manifest
     }
 
     /// The bytes over which the signature is made: type and statement with their lengths (DSSE, "PAE").
@@ -204,7 +229,7 @@ impl SignedDraft {
             "dsseEnvelope": self.envelope(),
         });
         let bundle = Bytes::from(bundle.to_string());
-        check.judge(&bundle, &self.draft.manifest, &self.holder)?;
+        check.judge(&bundle, &self.draft, &self.holder)?;
         Ok(bundle)
     }
 
@@ -296,10 +321,10 @@ impl BundleCheck {
     fn judge(
         &self,
         bundle: &[u8],
-        manifest: &RawManifest,
+        BundleDraft { manifest, kind, .. }: &BundleDraft,
         holder: &BundleHolder,
     ) -> Result<(), BundleFault> {
-        let candidate = Candidate::read(bundle)?;
+        let candidate = Candidate::read_as(*kind, bundle)?;
         match &holder.known_by {
             KnownBy::Key(key) => {
                 candidate.verify_key(manifest.bytes(), &self.root, key, self.without_log)

@@ -16,6 +16,7 @@ mod pem;
 mod private_key;
 mod provider;
 mod public_key;
+mod record;
 mod requirement;
 mod signer;
 mod trust_file;
@@ -30,6 +31,10 @@ pub use issued::SignerCertificate;
 pub use log_entry::LogEntryFault;
 pub use private_key::{SigstoreKey, SigstoreKeyError};
 pub use public_key::PublicKeyFault;
+pub use record::{
+    ChangeRecord, RECORD_LIMIT, RECORD_PREDICATE, RecordError, RecordedChange, RecordedEvidence,
+    RecordedRecipients, RecordedRequirement, RecordedSource, RecordedVerdict,
+};
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{AttachmentDraft, SigstoreSignError, SigstoreSigner};
 pub use trust_file::{

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_copy::BundleSigner;
-use securecp_oci::RawManifest;
 use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, TRUSTED_ROOT_LIMIT};
 
 use super::sigstore::{ByKey, ByNotary};
@@ -77,8 +76,7 @@ impl BundleSigner for Unlogged {
         self.key.0.key_name()
     }
 
-    fn bundle(&self, manifest: &RawManifest) -> Made<Bytes> {
-        let draft = BundleDraft::new(manifest);
+    fn bundle(&self, draft: BundleDraft) -> Made<Bytes> {
         let signature = self.key.0.sign_bytes(&draft.to_sign())?;
         let holder = BundleHolder::key(&self.key.0.public_pem())?;
         Ok(draft.signed(signature, holder).finish(&[], &[], &self.check)?)
@@ -96,9 +94,8 @@ impl BundleSigner for Logged {
         self.by.notary.name()
     }
 
-    fn bundle(&self, manifest: &RawManifest) -> Made<Bytes> {
+    fn bundle(&self, draft: BundleDraft) -> Made<Bytes> {
         let signer = self.by.notary.signer(&self.by.scope)?;
-        let draft = BundleDraft::new(manifest);
         let signature = signer.sign_bytes(&draft.to_sign())?;
         let holder = match signer.certificate() {
             Some(_) => BundleHolder::certificate(&signer.holder_pem())?,
