@@ -41,6 +41,8 @@ pub struct DestinationOptions {
     pub additional_references: Vec<Reference>,
     /// Keep what has arrived in an `oci:` layout when a copy is interrupted, and go on with what was kept.
     pub partial: bool,
+    /// Make the folders above a `dir:` when writing begins; without it all but the last must be there.
+    pub makes_parents: bool,
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.
@@ -72,7 +74,7 @@ pub fn open_destination(
     match name.transport {
         Transport::Docker => Ok(Box::new(DockerDestination::new(name, options)?)),
         Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
-        Transport::Dir => Ok(Box::new(DirDestination::new(name)?)),
+        Transport::Dir => Ok(Box::new(DirDestination::new(name, options.makes_parents)?)),
         Transport::OciArchive => Ok(Box::new(OciArchiveDestination::new(name, options)?)),
         Transport::DockerArchive => Ok(Box::new(DockerArchiveDestination::new(name, options)?)),
         Transport::DockerDaemon => Ok(Box::new(daemon::destination(name, options)?)),

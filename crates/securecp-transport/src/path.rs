@@ -16,6 +16,19 @@ pub(crate) struct Resolved(String);
 impl Resolved {
     /// Resolves `path`, which is a part of `name`.
     pub(crate) fn new(name: &ImageName, path: &str) -> Result<Self, TransportError> {
+        Self::by(resolve, name, path)
+    }
+
+    /// Resolves `path`, of which more than the last component may be missing.
+    pub(crate) fn to_be_made(name: &ImageName, path: &str) -> Result<Self, TransportError> {
+        Self::by(resolve_what_is_there, name, path)
+    }
+
+    fn by(
+        resolve: fn(&Path) -> std::io::Result<PathBuf>,
+        name: &ImageName,
+        path: &str,
+    ) -> Result<Self, TransportError> {
         if path.is_empty() {
             return Err(name_error(name, "the path is empty"));
         }
@@ -46,6 +59,12 @@ impl Resolved {
         TransportError::NotFound { subject: name.to_string(), place }
     }
 
+    /// The nearest folder above that exists.
+    pub(crate) fn existing_parent(&self) -> &Path {
+        let above = self.as_path().ancestors().skip(1);
+        above.into_iter().find(|path| path.is_dir()).unwrap_or_else(|| self.parent())
+    }
+
     /// The folder that holds the last component; the root holds itself.
     pub(crate) fn parent(&self) -> &Path {
         self.as_path().parent().unwrap_or_else(|| self.as_path())
@@ -59,6 +78,21 @@ pub(crate) fn name_error(name: &ImageName, problem: impl Into<String>) -> Transp
 fn resolve(path: &Path) -> std::io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => resolve_parent(path, error),
+        other => other,
+    }
+}
+
+/// Every component behind the last that exists is taken as it is; `..` among them leads nowhere.
+fn resolve_what_is_there(path: &Path) -> std::io::Result<PathBuf> {
+    match resolve(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
+                return Err(error);
+            };
+            let parent = resolve_what_is_there(parent)?;
+            // A link that leads nowhere is there; what it stands for is not ours to make.
+            if parent.is_symlink() { Err(error) } else { Ok(parent.join(last)) }
+        }
         other => other,
     }
 }
@@ -94,6 +128,22 @@ mod tests {
         assert_eq!(missing.parent(), base.join("real"));
         let error = resolved(&base.join("none/new")).unwrap_err();
         assert!(matches!(error, TransportError::Io { operation: "resolving", .. }), "{error}");
+    }
+
+    #[test]
+    fn folders_that_are_to_be_made_may_be_missing_too() {
+        let place = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(place.path()).unwrap();
+        let name: ImageName = "dir:x".parse().unwrap();
+        let to_be_made =
+            |path: &str| Resolved::to_be_made(&name, base.join(path).to_str().unwrap());
+        std::os::unix::fs::symlink("nowhere/at/all", base.join("dangling")).unwrap();
+        let found = to_be_made("a/b/c").unwrap();
+        assert_eq!(found.as_path(), base.join("a/b/c"));
+        assert_eq!(found.existing_parent(), base);
+        for bad in ["a/../../b/c", "dangling/a/b"] {
+            assert!(to_be_made(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

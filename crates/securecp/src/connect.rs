@@ -157,6 +157,11 @@ pub(crate) struct DestinationDoor<'a> {
 }
 
 impl DestinationDoor<'_> {
+    /// Folders above a directory are made when writing begins.
+    pub(crate) fn making_parents(self) -> Self {
+        Self { options: DestinationOptions { makes_parents: true, ..self.options }, ..self }
+    }
+
     pub(crate) fn open(
         &self,
         name: &ImageName,

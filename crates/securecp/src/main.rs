@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod connect;
+mod copying;
 mod dialect;
 mod evidence_view;
 mod failure;

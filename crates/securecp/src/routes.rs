@@ -55,7 +55,7 @@ pub(crate) fn open(
 }
 
 impl OpenRoute {
-    fn new(
+    pub(crate) fn new(
         source: &ImageName,
         places: &[PlaceRequest],
         sources: &SourceDoor<'_>,

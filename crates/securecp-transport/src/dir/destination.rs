@@ -33,18 +33,30 @@ pub(super) enum Present {
 
 impl DirDestination {
     /// Takes the name; the place is looked at later.
-    pub(crate) fn new(name: &ImageName) -> Result<Self, TransportError> {
-        Ok(Self { name: name.to_string(), path: Resolved::new(name, &name.rest)? })
+    pub(crate) fn new(name: &ImageName, makes_parents: bool) -> Result<Self, TransportError> {
+        let resolve = if makes_parents { Resolved::to_be_made } else { Resolved::new };
+        Ok(Self { name: name.to_string(), path: resolve(name, &name.rest)? })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.path.as_path()
     }
 
+    /// Only where folders above may be missing is there something to make.
+    fn make_parent(&self) -> Result<(), TransportError> {
+        let parent = self.path.parent();
+        let made = fs::create_dir_all(parent);
+        made.map_err(|source| TransportError::Io {
+            operation: "creating",
+            path: parent.to_owned(),
+            source,
+        })
+    }
+
     fn way(&self) -> Result<Way, TransportError> {
         let (path, parent) = (self.path.as_path(), self.path.parent());
         match look(path)? {
-            Present::Nothing => check_writable(parent).map(|()| Way::Beside),
+            Present::Nothing => check_writable(self.path.existing_parent()).map(|()| Way::Beside),
             _ if !is_mount_point(path) && check_writable(parent).is_ok() => Ok(Way::Beside),
             _ => check_writable(path).map(|()| Way::Inside),
         }
@@ -103,6 +115,7 @@ impl Destination for DirDestination {
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         self.check(scope)?;
+        self.make_parent()?;
         let building = Building::new(self.path.as_path(), self.way()?)?;
         Ok(Box::new(DirWriting::new(self, building)?))
     }

@@ -3,10 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::switch::parse_switch;
-use super::{
-    CompressArgs, CryptArgs, DestArgs, EvidenceArgs, JudgeArgs, ResumeArgs, RetryArgs, SignArgs,
-    SrcArgs,
-};
+use super::{ChainArgs, DestArgs, RetryArgs, RunArgs, SrcArgs};
 
 /// Copy an image
 ///
@@ -26,19 +23,7 @@ pub(crate) struct CopyArgs {
     pub(crate) destinations: Vec<String>,
 
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(crate) judging: JudgeArgs,
-    #[command(flatten)]
-    pub(crate) evidence: EvidenceArgs,
-    #[command(flatten)]
-    pub(crate) changes: ChangeArgs,
-    #[command(flatten)]
-    pub(crate) encryption: CryptArgs,
-    #[command(flatten)]
-    pub(crate) compression: CompressArgs,
-    #[command(flatten)]
-    pub(crate) signing: SignArgs,
+    pub(crate) chain: ChainArgs,
     #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]
@@ -48,11 +33,7 @@ pub(crate) struct CopyArgs {
     #[command(flatten)]
     pub(crate) both_sides: BothSidesArgs,
     #[command(flatten)]
-    pub(crate) effort: EffortArgs,
-    #[command(flatten)]
-    pub(crate) resuming: ResumeArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]

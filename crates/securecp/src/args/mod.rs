@@ -28,6 +28,7 @@ mod sign;
 mod standalone;
 mod switch;
 mod sync;
+mod terms;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +58,7 @@ pub(crate) use side::{DestArgs, ImageArgs, SideArgs, SrcArgs};
 pub(crate) use sign::{JudgeArgs, SignArgs};
 pub(crate) use standalone::{StandaloneSignArgs, StandaloneVerifyArgs, UntrustedDumpArgs};
 pub(crate) use sync::SyncArgs;
+pub(crate) use terms::{ChainArgs, RunArgs};
 pub(crate) use verify::{
     PolicyArgs, PolicyCheckArgs, PolicyExplainArgs, PolicyQuestion, VerifyArgs,
 };

@@ -2,11 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::copy::ChangeArgs;
-use super::{
-    BothSidesArgs, DestArgs, EffortArgs, EvidenceArgs, JudgeArgs, ProgressArg, ResumeArgs,
-    SelectionArgs, SignArgs, SrcArgs,
-};
+use super::{BothSidesArgs, ChainArgs, DestArgs, RunArgs, SrcArgs};
 
 /// Copy many images
 ///
@@ -25,15 +21,7 @@ pub(crate) struct SyncArgs {
     #[command(flatten)]
     pub(crate) many: ManyArgs,
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(crate) judging: JudgeArgs,
-    #[command(flatten)]
-    pub(crate) evidence: EvidenceArgs,
-    #[command(flatten)]
-    pub(crate) changes: ChangeArgs,
-    #[command(flatten)]
-    pub(crate) signing: SignArgs,
+    pub(crate) chain: ChainArgs,
     #[command(flatten)]
     pub(crate) source_side: SrcArgs,
     #[command(flatten)]
@@ -41,11 +29,7 @@ pub(crate) struct SyncArgs {
     #[command(flatten)]
     pub(crate) both_sides: BothSidesArgs,
     #[command(flatten)]
-    pub(crate) effort: EffortArgs,
-    #[command(flatten)]
-    pub(crate) resuming: ResumeArgs,
-    #[command(flatten)]
-    pub(crate) output: SyncOutputArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Which images, and what they are called.
@@ -68,6 +52,10 @@ pub(crate) struct ManyArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) append_suffix: Option<String>,
 
+    /// Do not move a name that stands for another digest
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
+
     /// Copy each image by itself, go on after one that fails, and fail at the end
     #[arg(long)]
     pub(crate) keep_going: bool,
@@ -75,25 +63,4 @@ pub(crate) struct ManyArgs {
     /// Write a line with digest and name of each copied image to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,
-}
-
-/// What is shown.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct SyncOutputArgs {
-    /// Say what would be copied where, and change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-
-    /// Show no progress
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-
-    /// How to show progress, on standard error
-    #[arg(long, value_name = "FORM", value_enum)]
-    pub(crate) progress: Option<ProgressArg>,
-
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }

@@ -7,37 +7,30 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use indicatif::HumanBytes;
 use securecp_copy::{
-    Changed, Edits, FoundId, Job, NameState, Outcome, Plan, Route, Written, WrittenImage,
-    WrittenName, copy,
+    Changed, FoundId, NameState, Outcome, Plan, Written, WrittenImage, WrittenName,
 };
 use securecp_layer::Stopped;
-use securecp_trust::Gate;
 use serde_json::{Value, json};
 
 use crate::args::CopyArgs;
-use crate::connect::Doors;
+use crate::copying::{Copying, doors};
 use crate::dialect::copy_lines;
 use crate::evidence_view;
 use crate::failure::Failure;
-use crate::lookaside::Lookaside;
 use crate::plan_view;
-use crate::policy;
 use crate::progress::{ProgressStyle, warn};
 use crate::request::CopyRequest;
-use crate::routes::{self, of_all_tags, with_routes};
+use crate::routes::{self, of_all_tags};
 use crate::session::Session;
-use crate::signers;
-use crate::trust;
 
 /// Copies images.
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
-    let mut request = CopyRequest::new(args, &session.globals)?;
-    request.edits.scope = session.scope.clone();
+    let request = CopyRequest::new(args, &session.globals)?;
     if let Some(file) = &request.digestfile {
         check_digestfile(file)?;
     }
     let outcome = match copy_image(&request, session) {
-        Err(failure) if request.json => {
+        Err(failure) if request.terms.json => {
             return refused(interrupted(failure, &request, session), session);
         }
         Err(failure) => return Err(interrupted(failure, &request, session)),
@@ -64,7 +57,7 @@ fn refused(failure: Failure, session: &mut Session<'_>) -> Result<(), Failure> {
 /// A copy that was told to stop says how to go on.
 fn interrupted(failure: Failure, request: &CopyRequest, session: &Session<'_>) -> Failure {
     let stopped = matches!(session.scope.check(), Err(Stopped::Cancelled));
-    let hint = request.places.iter().find_map(|place| request.resuming.hint(&place.name));
+    let hint = request.places.iter().find_map(|place| request.terms.resuming.hint(&place.name));
     match hint.filter(|_| stopped) {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -82,43 +75,20 @@ fn state_word(state: NameState) -> &'static str {
 }
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
-    let policy = policy::load(&session.globals.policy)?;
-    let trust = trust::load(request.trust.as_deref())?;
-    let signing = signers::load(&request.signing, session.scope)?;
-    let doors = Doors::new(&session.globals, request.retry)?.resuming(&request.resuming);
-    let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
+    let copying = Copying::new(&request.terms, session)?;
+    let doors = doors(&request.terms, session)?;
     let sides = (&request.source_side, &request.destination_side);
     let opened = match &request.all_tags {
         Some(all) => {
             let names = of_all_tags(all, &request.places, &doors, sides.0, session.scope)?;
-            routes::open(&names, &doors, sides, &lookaside)?
+            routes::open(&names, &doors, sides, &copying.lookaside)?
         }
         None => {
-            vec![routes::open_one(&request.source, &request.places, &doors, sides, &lookaside)?]
+            let (from, to) = (&request.source, &request.places);
+            vec![routes::open_one(from, to, &doors, sides, &copying.lookaside)?]
         }
     };
-    let report = progress(request, session).start();
-    let edits = Edits { signing, scope: session.scope.clone(), ..request.edits.clone() };
-    let gate = Gate::new(&policy::read_key)
-        .require_signed(session.globals.require_signed)
-        .index_signature(request.index_signature)
-        .trust(trust.as_ref());
-    let run = |routes: &[Route<'_>]| {
-        copy(&Job {
-            routes,
-            select: &request.select,
-            policy: &policy,
-            gate: &gate,
-            edits: &edits,
-            protection: &request.protection,
-            effort: request.effort,
-            dry_run: request.dry_run,
-            scope: session.scope,
-            report: &*report,
-            journal: request.resuming.uploads.journal.as_ref(),
-        })
-    };
-    Ok(with_routes(&opened, run)?)
+    copying.copy(&opened, &request.protection)
 }
 
 fn show(
@@ -127,7 +97,7 @@ fn show(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     outcome.written.iter().for_each(|written| warn_of_losses(&outcome.plan, written));
-    match (&outcome.written, request.json) {
+    match (&outcome.written, request.terms.json) {
         (Some(written), true) => session.write_json(&result(request, outcome, written)),
         (Some(_), false) if session.dialect.is_skopeo() => say_as_skopeo(request, outcome, session),
         (Some(written), false) => {
@@ -147,28 +117,20 @@ fn warn_of_losses(plan: &Plan, written: &Written) {
     }
 }
 
-/// The reference says nothing on standard error while it copies, and our bars need a terminal.
-fn progress(request: &CopyRequest, session: &Session<'_>) -> ProgressStyle {
-    match request.progress {
-        ProgressStyle::Lines if session.dialect.is_skopeo() => ProgressStyle::WarningsOnly,
-        style => style,
-    }
-}
-
 /// The reference's lines on standard output, for scripts that look for them.
 fn say_as_skopeo(
     request: &CopyRequest,
     outcome: &Outcome,
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
-    if request.progress == ProgressStyle::WarningsOnly {
+    if request.terms.progress == ProgressStyle::WarningsOnly {
         return Ok(());
     }
-    session.write(copy_lines(outcome, request.edits.remove_signatures).as_bytes())
+    session.write(copy_lines(outcome, request.terms.edits.remove_signatures).as_bytes())
 }
 
 fn result(request: &CopyRequest, outcome: &Outcome, written: &Written) -> Value {
-    let encryption = request.edits.encrypt.as_ref();
+    let encryption = request.terms.edits.encrypt.as_ref();
     let recipients: Vec<String> = encryption
         .map(|encryption| encryption.recipients.list().iter().map(ToString::to_string).collect())
         .unwrap_or_default();
@@ -219,7 +181,7 @@ fn changed(changed: &Changed) -> Value {
 }
 
 fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
-    if matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
+    if matches!(request.terms.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
         return;
     }
     for image in &written.images {

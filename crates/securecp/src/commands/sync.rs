@@ -1,190 +1,110 @@
 //! `securecp sync`
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 use indicatif::HumanBytes;
-use securecp_copy::{Edits, Job, Outcome, Protection, Route, Target, copy};
-use securecp_layer::{Report, Scope};
+use securecp_copy::{Outcome, Plan};
 use securecp_oci::{Digest, Transport};
-use securecp_trust::{Gate, Policy, TrustFile};
 use serde_json::{Value, json};
 
 use crate::args::SyncArgs;
-use crate::connect::{DestinationDoor, Doors, SourceDoor};
+use crate::connect::{DestinationDoor, SourceDoor};
+use crate::copying::{Copying, doors};
 use crate::failure::Failure;
-use crate::lookaside::Lookaside;
-use crate::policy;
+use crate::plan_view;
 use crate::progress::{ProgressStyle, say};
-use crate::request::SyncRequest;
+use crate::request::{PlaceRequest, SyncRequest};
+use crate::routes::OpenRoute;
 use crate::session::Session;
-use crate::signers;
 use crate::sync::{Found, Pair, find};
-use crate::trust;
 
 /// Copies many images.
 pub(crate) fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = SyncRequest::new(args, &session.globals)?;
-    let (globals, scope) = (session.globals.clone(), session.scope);
-    let doors = Doors::new(&globals, request.retry)?.resuming(&request.resuming);
-    let mut found = find(&request, &doors, &globals, scope)?;
+    let mut found = {
+        let doors = doors(&request.terms, session)?;
+        find(&request, &doors, &session.globals, session.scope)?
+    };
     let mut results = Results::default();
     results.unknown(std::mem::take(&mut found.failures), session);
-    if request.dry_run {
-        return rehearse(&request, &found, &results, session);
+    if request.terms.dry_run && session.dialect.is_skopeo() {
+        list(&found, session);
+        return results.end();
     }
-    let digests = request.digestfile.as_deref().map(create).transpose()?;
-    let copying = Copying::new(&request, &found, &doors, session)?;
-    copying.run(&mut results, session)?;
-    drop(copying);
+    let digestfile = request.digestfile.as_deref().filter(|_| !request.terms.dry_run);
+    let digests = digestfile.map(create).transpose()?;
+    copy_all(&request, &found, &mut results, session)?;
     digests.map_or(Ok(()), |file| results.write_digests(file, &request))?;
-    results.show(&request, &found, session)?;
+    match request.terms.dry_run {
+        true => results.show_plans(&request, session)?,
+        false => results.show(&request, &found, session)?,
+    }
     results.end()
 }
 
-/// What every image has in common.
-struct Copying<'a> {
-    request: &'a SyncRequest,
-    found: &'a Found,
-    doors: &'a Doors<'a>,
-    scope: &'a Scope,
-    require_signed: bool,
-    policy: Policy,
-    trust: Option<TrustFile>,
-    lookaside: Lookaside,
-    edits: Edits,
-    report: Box<dyn Report>,
+/// All of them as one set, or each by itself; hands every outcome to `results`.
+fn copy_all(
+    request: &SyncRequest,
+    found: &Found,
+    results: &mut Results,
+    session: &Session<'_>,
+) -> Result<(), Failure> {
+    let copying = Copying::new(&request.terms, session)?;
+    let doors = doors(&request.terms, session)?;
+    let sides = found.sides.iter();
+    let gates = Gates {
+        sources: sides.map(|side| doors.sources(side, &copying.lookaside)).collect(),
+        places: doors.destinations(&request.destination_side, &copying.lookaside).making_parents(),
+    };
+    let copy = |pairs: &[Pair]| copying.copy(&gates.open(pairs)?, &request.protection);
+    if request.keep_going {
+        found.pairs.chunks(1).for_each(|image| results.add(image, copy(image), session));
+    } else if !found.pairs.is_empty() {
+        results.done(&found.pairs, copy(&found.pairs)?);
+    }
+    Ok(())
 }
 
-impl<'a> Copying<'a> {
-    fn new<'s: 'a>(
-        request: &'a SyncRequest,
-        found: &'a Found,
-        doors: &'a Doors<'a>,
-        session: &Session<'s>,
-    ) -> Result<Self, Failure> {
-        let scope = session.scope;
-        let signing = signers::load(&request.signing, scope)?;
-        Ok(Self {
-            request,
-            found,
-            doors,
-            scope,
-            require_signed: session.globals.require_signed,
-            policy: policy::load(&session.globals.policy)?,
-            trust: trust::load(request.trust.as_deref())?,
-            lookaside: Lookaside::load(session.globals.registries_d.as_deref())?,
-            edits: Edits { signing, scope: scope.clone(), ..request.edits.clone() },
-            report: style(request, session).start(),
-        })
-    }
+/// How both sides are reached.
+struct Gates<'a> {
+    sources: Vec<SourceDoor<'a>>,
+    places: DestinationDoor<'a>,
+}
 
-    /// All of them as one set, or each by itself.
-    fn run(&self, results: &mut Results, session: &Session<'_>) -> Result<(), Failure> {
-        let pairs = &self.found.pairs;
-        let sides = self.found.sides.iter();
-        let sources: Vec<SourceDoor<'_>> =
-            sides.map(|side| self.doors.sources(side, &self.lookaside)).collect();
-        let places = self.doors.destinations(&self.request.destination_side, &self.lookaside);
-        if self.request.keep_going {
-            for image in pairs.chunks(1) {
-                results.add(image, self.copy(image, &sources, &places), session);
-            }
-        } else if !pairs.is_empty() {
-            results.done(pairs, &self.copy(pairs, &sources, &places)?);
-        }
-        Ok(())
-    }
-
-    /// Copies images as one set.
-    fn copy(
-        &self,
-        pairs: &[Pair],
-        sources: &[SourceDoor<'_>],
-        places: &DestinationDoor<'_>,
-    ) -> Result<Outcome, Failure> {
-        pairs.iter().try_for_each(make_room)?;
-        let source = |pair: &Pair| sources[pair.side].open(&pair.from);
-        let sources = pairs.iter().map(source).collect::<Result<Vec<_>, _>>()?;
-        let place = |pair: &Pair| places.open(&pair.to, &[]);
-        let places = pairs.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-        let targets: Vec<[Target<'_>; 1]> =
-            places.iter().map(|place| [Target { to: &**place, tags: &[] }]).collect();
-        let routes: Vec<Route<'_>> = sources
-            .iter()
-            .zip(&targets)
-            .map(|(source, target)| Route { from: &**source, to: target })
-            .collect();
-        let gate = Gate::new(&policy::read_key)
-            .require_signed(self.require_signed)
-            .index_signature(self.request.index_signature)
-            .trust(self.trust.as_ref());
-        Ok(copy(&Job {
-            routes: &routes,
-            select: &self.request.select,
-            policy: &self.policy,
-            gate: &gate,
-            edits: &self.edits,
-            protection: &Protection::default(),
-            effort: self.request.effort,
-            dry_run: false,
-            scope: self.scope,
-            report: &*self.report,
-            journal: self.request.resuming.uploads.journal.as_ref(),
-        })?)
+impl Gates<'_> {
+    fn open(&self, pairs: &[Pair]) -> Result<Vec<OpenRoute>, Failure> {
+        let open = |pair: &Pair| {
+            check_new(pair)?;
+            let place = PlaceRequest::new(pair.to.clone());
+            OpenRoute::new(&pair.from, &[place], &self.sources[pair.side], &self.places)
+        };
+        pairs.iter().map(open).collect()
     }
 }
 
-/// Directories must be new; what they lie in is made.
-fn make_room(pair: &Pair) -> Result<(), Failure> {
-    if pair.to.transport != Transport::Dir {
-        return Ok(());
-    }
+/// Directories must be new.
+fn check_new(pair: &Pair) -> Result<(), Failure> {
     let path = Path::new(&pair.to.rest);
-    if path.symlink_metadata().is_ok() {
+    if pair.to.transport == Transport::Dir && path.symlink_metadata().is_ok() {
         let problem = format!("Refusing to overwrite destination directory {}", path.display());
         return Err(Failure::new(problem).hint("sync to a new directory, or copy this one image"));
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let made = parent.map_or(Ok(()), fs::create_dir_all);
-    Ok(made.with_context(|| format!("making the directory for {}", pair.to))?)
+    Ok(())
 }
 
-/// The reference says nothing on standard error while it copies, and our bars need a terminal.
-fn style(request: &SyncRequest, session: &Session<'_>) -> ProgressStyle {
-    match request.progress {
-        ProgressStyle::Lines if session.dialect.is_skopeo() => ProgressStyle::WarningsOnly,
-        style => style,
-    }
-}
-
-/// Says what would be copied; of the images nothing is read.
-fn rehearse(
-    request: &SyncRequest,
-    found: &Found,
-    results: &Results,
-    session: &mut Session<'_>,
-) -> Result<(), Failure> {
+/// Says what would be copied, as the reference does it: of the images nothing is read.
+fn list(found: &Found, session: &Session<'_>) {
     let (count, sources) = (found.pairs.len(), found.sources);
-    if session.dialect.is_skopeo() {
-        say(&session.dialect.log("warning", "Running in dry-run mode", &[]));
-        for (number, pair) in found.pairs.iter().enumerate() {
-            let text = format!("Would have copied image ref {}/{count}", number + 1);
-            say(&session.dialect.log("info", &text, &names(pair)));
-        }
-        let text = format!("Would have synced {count} images from {sources} sources");
-        say(&session.dialect.log("info", &text, &[]));
-    } else if request.json {
-        let images: Vec<Value> = found.pairs.iter().map(pair_json).collect();
-        session.write_json(&json!({"dryRun": true, "images": images, "failed": results.failed}))?;
-    } else {
-        for pair in &found.pairs {
-            session.say(&format!("{} -> {}", pair.from, pair.to))?;
-        }
+    say(&session.dialect.log("warning", "Running in dry-run mode", &[]));
+    for (number, pair) in found.pairs.iter().enumerate() {
+        let text = format!("Would have copied image ref {}/{count}", number + 1);
+        say(&session.dialect.log("info", &text, &names(pair)));
     }
-    results.end()
+    let text = format!("Would have synced {count} images from {sources} sources");
+    say(&session.dialect.log("info", &text, &[]));
 }
 
 fn names(pair: &Pair) -> [(&'static str, String); 2] {
@@ -199,6 +119,8 @@ fn pair_json(pair: &Pair) -> Value {
 #[derive(Default)]
 struct Results {
     images: Vec<(Pair, Digest)>,
+    /// Of a dry run.
+    plans: Vec<Plan>,
     failed: Vec<Value>,
     sent_bytes: u64,
 }
@@ -214,7 +136,7 @@ impl Results {
 
     fn add(&mut self, pairs: &[Pair], outcome: Result<Outcome, Failure>, session: &Session<'_>) {
         match outcome {
-            Ok(outcome) => self.done(pairs, &outcome),
+            Ok(outcome) => self.done(pairs, outcome),
             Err(failure) => {
                 failure.print(session.dialect);
                 let names = pairs.iter().map(pair_json);
@@ -226,8 +148,8 @@ impl Results {
         }
     }
 
-    fn done(&mut self, pairs: &[Pair], outcome: &Outcome) {
-        let Some(written) = &outcome.written else { return };
+    fn done(&mut self, pairs: &[Pair], outcome: Outcome) {
+        let Some(written) = outcome.written else { return self.plans.push(outcome.plan) };
         self.sent_bytes += written.sent_bytes;
         for image in &written.images {
             let pair = pairs[image.route].clone();
@@ -247,6 +169,16 @@ impl Results {
         })?)
     }
 
+    /// One plan for all images, or one for each.
+    fn show_plans(&self, request: &SyncRequest, session: &mut Session<'_>) -> Result<(), Failure> {
+        if request.terms.json {
+            let plans: Vec<Value> = self.plans.iter().map(plan_view::to_json).collect();
+            let shown = json!({"dryRun": true, "plans": plans, "failed": self.failed});
+            return session.write_json(&shown);
+        }
+        self.plans.iter().try_for_each(|plan| session.write(plan_view::to_text(plan).as_bytes()))
+    }
+
     fn show(
         &self,
         request: &SyncRequest,
@@ -261,11 +193,14 @@ impl Results {
             }
             let text = format!("Synced {count} images from {sources} sources");
             say(&session.dialect.log("info", &text, &[]));
-        } else if !matches!(request.progress, ProgressStyle::WarningsOnly | ProgressStyle::Json) {
+        } else if !matches!(
+            request.terms.progress,
+            ProgressStyle::WarningsOnly | ProgressStyle::Json
+        ) {
             let sent = HumanBytes(self.sent_bytes);
             say(&format!("copied {count} images from {sources} sources ({sent} sent)"));
         }
-        match request.json {
+        match request.terms.json {
             true => session.write_json(&self.json()),
             false => Ok(()),
         }

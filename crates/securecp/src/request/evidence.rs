@@ -1,7 +1,6 @@
 use securecp_copy::{EvidenceChoice, EvidenceEdits, OnOrphaned};
 
-use super::Globals;
-use super::copy::unknown;
+use super::{Globals, unknown};
 use crate::args::EvidenceArgs;
 use crate::failure::Failure;
 

@@ -14,8 +14,9 @@ mod retry;
 mod side;
 mod sign;
 mod sync;
+mod terms;
 
-pub(crate) use copy::{CopyRequest, select};
+pub(crate) use copy::CopyRequest;
 pub(crate) use globals::{Globals, PolicyChoice};
 pub(crate) use image::{ImageRequest, docker_reference, image};
 pub(crate) use inspect::{InspectRequest, View};
@@ -25,8 +26,9 @@ pub(crate) use retry::Retry;
 pub(crate) use side::{Login, SideRequest};
 pub(crate) use sign::{BundleWitness, SignRequest, SigningKey, index_signature};
 pub(crate) use sync::{SyncPlace, SyncRequest, SyncSource};
+pub(crate) use terms::{Terms, select};
 
-use copy::unknown;
+use terms::unknown;
 
 use crate::failure::Failure;
 

@@ -1,17 +1,13 @@
 use std::path::PathBuf;
 use std::slice;
 
-use securecp_copy::{Edits, Effort, Select};
+use securecp_copy::Protection;
 use securecp_oci::{Escaped, ImageName, Reference, Transport};
-use securecp_trust::IndexSignature;
 
-use super::copy::{effort, format, progress, select};
-use super::evidence::evidence;
 use super::side::sides;
-use super::{Globals, Resuming, Retry, SideRequest, SignRequest, index_signature};
+use super::{Globals, SideRequest, Terms};
 use crate::args::SyncArgs;
 use crate::failure::Failure;
-use crate::progress::ProgressStyle;
 
 /// A copy of many images, checked.
 #[derive(Debug)]
@@ -20,20 +16,10 @@ pub(crate) struct SyncRequest {
     pub(crate) destination: SyncPlace,
     pub(crate) source_side: SideRequest,
     pub(crate) destination_side: SideRequest,
-    pub(crate) select: Select,
-    pub(crate) edits: Edits,
-    pub(crate) signing: SignRequest,
-    pub(crate) index_signature: IndexSignature,
-    /// The trust file, beside the policy.
-    pub(crate) trust: Option<PathBuf>,
-    pub(crate) effort: Effort,
-    pub(crate) retry: Retry,
-    pub(crate) resuming: Resuming,
+    pub(crate) protection: Protection,
+    pub(crate) terms: Terms,
     pub(crate) keep_going: bool,
     pub(crate) digestfile: Option<PathBuf>,
-    pub(crate) dry_run: bool,
-    pub(crate) json: bool,
-    pub(crate) progress: ProgressStyle,
 }
 
 /// Where the images are.
@@ -64,7 +50,7 @@ impl SyncRequest {
     pub(crate) fn new(args: SyncArgs, globals: &Globals) -> Result<Self, Failure> {
         let source = source(args.many.src.as_deref(), &args.source)?;
         let destination = place(&args, &source)?;
-        if args.signing.sign_identity.is_some() {
+        if args.chain.signing.sign_identity.is_some() {
             let problem =
                 "--sign-identity has no effect on sync: each image is signed for its own name";
             return Err(Failure::usage(problem));
@@ -76,32 +62,19 @@ impl SyncRequest {
             &args.both_sides,
             globals,
         )?;
-        let output = &args.output;
+        let protection = match args.many.no_clobber {
+            true => Protection::NoClobber,
+            false => Protection::None,
+        };
         Ok(Self {
             source,
             destination,
             source_side,
             destination_side,
-            select: select(&args.selection, globals.platform.clone())?,
-            edits: Edits {
-                preserve_digests: args.changes.preserve_digests,
-                remove_signatures: args.changes.remove_signatures,
-                format: format(args.changes.format.as_deref())?,
-                evidence: evidence(args.evidence, globals)?,
-                temporary: globals.tmpdir.clone(),
-                ..Edits::default()
-            },
-            signing: SignRequest::try_from(args.signing)?,
-            index_signature: index_signature(&args.judging)?,
-            trust: args.judging.trust,
-            effort: effort(&args.effort),
-            retry: Retry::from(&args.effort.retry),
-            resuming: Resuming::new(args.resuming, |name| std::env::var_os(name))?,
+            protection,
+            terms: Terms::new(args.chain, args.run, slice::from_ref(&to), globals)?,
             keep_going: args.many.keep_going,
             digestfile: args.many.digestfile,
-            dry_run: output.dry_run,
-            json: output.json,
-            progress: progress(output.quiet, output.progress)?,
         })
     }
 }
@@ -182,6 +155,7 @@ impl SyncPlace {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use securecp_copy::Select;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -206,7 +180,7 @@ mod tests {
         let line = ["-s", "yaml", "-d", "docker", "--scoped", "--all", "list.yaml", "h.example/x"];
         let found = request(&line).unwrap();
         assert_eq!(found.source, SyncSource::Yaml("list.yaml".into()));
-        assert!(found.destination.scoped && matches!(found.select, Select::All));
+        assert!(found.destination.scoped && matches!(found.terms.select, Select::All));
     }
 
     #[test]
