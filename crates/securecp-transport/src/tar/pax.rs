@@ -25,6 +25,7 @@ impl Pax {
     }
 
     fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        const SPARSE: &str = "sparse members are not supported";
         const TWICE: &str = "a pax header says the same thing twice";
         let once = |place: &mut Option<Vec<u8>>| match place.replace(value.to_vec()) {
             None => Ok(()),
@@ -37,7 +38,10 @@ impl Pax {
                 let size = decimal(value).ok_or("the size in a pax header is not a number")?;
                 self.size.replace(size).map_or(Ok(()), |_| Err(TWICE))
             }
-            key if key.starts_with(b"GNU.sparse.") => Err("sparse members are not supported"),
+            // The second is what star calls the length of a member with its holes, the third that it has some.
+            key if key.starts_with(b"GNU.sparse.") => Err(SPARSE),
+            b"SCHILY.realsize" => Err(SPARSE),
+            b"SCHILY.filetype" if value == b"sparse" => Err(SPARSE),
             _ => Ok(()),
         }
     }

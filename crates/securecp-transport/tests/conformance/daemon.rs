@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -29,6 +30,8 @@ struct State {
     /// What the engine says after it has taken an archive.
     report: Mutex<Option<String>>,
     requests: Mutex<Vec<String>>,
+    /// It answers nothing but errors.
+    sick: AtomicBool,
 }
 
 impl StandIn {
@@ -76,8 +79,8 @@ impl Fixture for StandIn {
         Vec::new()
     }
 
-    fn make_unwritable(&self) -> bool {
-        false
+    fn make_unwritable(&mut self) {
+        self.state.sick.store(true, Ordering::Relaxed);
     }
 
     fn keeps_manifests(&self) -> bool {
@@ -102,6 +105,9 @@ fn serve(stream: &UnixStream, state: &State) {
         let line = head.lines().next().unwrap_or_default().to_owned();
         state.requests.lock().unwrap().push(line.clone());
         let (status, body) = match line.split(' ').nth(1).unwrap_or_default() {
+            _ if state.sick.load(Ordering::Relaxed) => {
+                ("500 Internal Server Error", br#"{"message":"read-only file system"}"#.to_vec())
+            }
             "/_ping" => ("200 OK", b"OK".to_vec()),
             "/images/get?names=docker.io%2Flibrary%2Fx%3Av1" => match &*state.image.lock().unwrap()
             {

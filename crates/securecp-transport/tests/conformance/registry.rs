@@ -1,5 +1,6 @@
 //! `docker:` against the embedded registry.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use securecp_transport::{
 };
 use tempfile::TempDir;
 
-use crate::suite::Fixture;
+use crate::suite::{Fixture, Notices};
 
 /// A repository of a registry of its own.
 pub(crate) struct Repository {
@@ -49,6 +50,20 @@ impl Repository {
         format!("docker://{}/some/image:v1", self.registry.address()).parse().unwrap()
     }
 
+    /// Every file of the store, whatever it is.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let (mut found, mut folders) = (Vec::new(), vec![self.root.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => found.push(entry.path().display().to_string()),
+                }
+            }
+        }
+        found
+    }
+
     fn registries() -> Registries {
         let access =
             Access { login: Login::Anonymous, tls_verify: Some(false), ..Access::default() };
@@ -80,7 +95,7 @@ impl Fixture for Repository {
         let uploads = self.root.path().join("uploads");
         let end = Instant::now() + Duration::from_secs(5);
         loop {
-            let found: Vec<String> = std::fs::read_dir(&uploads)
+            let found: Vec<String> = fs::read_dir(&uploads)
                 .into_iter()
                 .flatten()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -92,8 +107,18 @@ impl Fixture for Repository {
         }
     }
 
-    fn make_unwritable(&self) -> bool {
-        false
+    /// Only the registry itself knows what may be written, and says so when something is.
+    fn make_unwritable(&mut self) {
+        let options = Options { read_only: true, ..Options::new(self.root.path()) };
+        self.registry = Server::start(options).unwrap();
+    }
+
+    fn notices_unwritable(&self) -> Notices {
+        Notices::WithTheFirstBlob
+    }
+
+    fn names_with_manifests(&self) -> bool {
+        true
     }
 
     fn keeps_blobs(&self) -> bool {

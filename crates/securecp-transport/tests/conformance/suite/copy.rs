@@ -19,12 +19,17 @@ pub(crate) fn destination(name: &str) -> Result<Box<dyn Destination>, TransportE
 
 /// Copies everything that `from` holds to `to`.
 pub(crate) fn copy(from: &str, to: &str) -> Result<(), TransportError> {
-    let (source, destination, scope) = (source(from)?, destination(to)?, Scope::new());
+    copy_into(from, &*destination(to)?)
+}
+
+/// Copies everything that `from` holds there.
+pub(crate) fn copy_into(from: &str, destination: &dyn Destination) -> Result<(), TransportError> {
+    let (source, scope) = (source(from)?, Scope::new());
     let root = source.root(&scope)?;
     destination.check(&scope)?;
     let writing = destination.begin(&scope)?;
     copy_tree(source.as_ref(), writing.as_ref(), &root, Place::Root)?;
-    writing.commit(&[Naming::own(&*destination, &root)], &scope).map_err(|error| error.cause)
+    writing.commit(&[Naming::own(destination, &root)], &scope).map_err(|error| error.cause)
 }
 
 fn copy_tree(

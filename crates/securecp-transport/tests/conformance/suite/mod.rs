@@ -1,5 +1,5 @@
 //! What every transport must do. Each check takes a fresh place of the transport under test; `conformance!` makes one
-//! test of each.
+//! test of each. No transport is left out of a check: what one cannot do it must refuse, and the check then asks for that.
 
 pub(crate) mod copy;
 pub(crate) mod sample;
@@ -23,8 +23,13 @@ pub(crate) trait Fixture: Send + Sync {
     /// What is at the place without being an image, for example a temporary file.
     fn leftovers(&self) -> Vec<String>;
 
-    /// Makes writing there impossible, where the tests can do that.
-    fn make_unwritable(&self) -> bool;
+    /// Makes writing there impossible.
+    fn make_unwritable(&mut self);
+
+    /// When it is noticed that nothing can be written.
+    fn notices_unwritable(&self) -> Notices {
+        Notices::WhenChecked
+    }
 
     /// Whether manifests are stored, or made anew from configuration and layers.
     fn keeps_manifests(&self) -> bool {
@@ -33,6 +38,23 @@ pub(crate) trait Fixture: Send + Sync {
 
     /// Whether an image that is replaced leaves its blobs for the next one.
     fn keeps_blobs(&self) -> bool;
+
+    /// What is said where an image is there already, if one is never replaced.
+    fn refuses_to_replace(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the manifest arrives together with its name, so that it need not be there before.
+    fn names_with_manifests(&self) -> bool {
+        false
+    }
+}
+
+/// When a place says that it cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notices {
+    WhenChecked,
+    WithTheFirstBlob,
 }
 
 pub(crate) fn put(
@@ -104,7 +126,9 @@ pub(crate) fn reads_back_an_index_with_its_children(fixture: &dyn Fixture) {
     let (one, two, scope) = (sample::image("one"), sample::image("two"), Scope::new());
     let root = sample::index(&[&one, &two]);
     let destination = fixture.destination();
-    assert!(destination.accepts().indexes);
+    if !destination.accepts().indexes {
+        return refuses_an_index(fixture, &one, &root);
+    }
     let writing = destination.begin(&scope).unwrap();
     put_all(writing.as_ref(), &one, Place::Child);
     put_all(writing.as_ref(), &two, Place::Child);
@@ -120,6 +144,19 @@ pub(crate) fn reads_back_an_index_with_its_children(fixture: &dyn Fixture) {
         assert_eq!(child.bytes(), image.manifest.bytes());
         assert_blobs(source.as_ref(), image);
     }
+}
+
+/// A place for one image alone says so, and keeps nothing of an index.
+fn refuses_an_index(fixture: &dyn Fixture, child: &Sample, root: &RawManifest) {
+    let (destination, scope) = (fixture.destination(), Scope::new());
+    let writing = destination.begin(&scope).unwrap();
+    put_all(writing.as_ref(), child, Place::Child);
+    let error = writing.put_manifest(root, Place::Root, &scope).unwrap_err();
+    assert!(matches!(error, TransportError::Unsupported { .. }), "{error}");
+    let error = writing.commit(&[Naming::own(&*destination, root)], &scope).unwrap_err();
+    assert!(error.moved.is_empty() && error.unclear.is_empty(), "{error:?}");
+    drop(destination);
+    assert_nothing_there(fixture);
 }
 
 pub(crate) fn says_not_found_for_what_is_missing(fixture: &dyn Fixture) {
@@ -157,8 +194,9 @@ pub(crate) fn tells_the_truth_about_what_is_there(fixture: &dyn Fixture) {
     let (image, other, scope) = (sample::image("alpha"), sample::image("other"), Scope::new());
     write(fixture, &image);
     let destination = fixture.destination();
-    let digest = image.manifest.digest().clone();
-    assert_eq!(destination.current(None, &scope).unwrap(), Some(digest));
+    // Where manifests are not stored nothing is promised of what is there.
+    let digest = fixture.keeps_manifests().then(|| image.manifest.digest().clone());
+    assert_eq!(destination.current(None, &scope).unwrap(), digest);
     for (descriptor, _) in &image.blobs {
         assert_eq!(destination.has_blob(descriptor, &scope).unwrap(), fixture.keeps_blobs());
     }
@@ -170,11 +208,27 @@ pub(crate) fn tells_the_truth_about_what_is_there(fixture: &dyn Fixture) {
 pub(crate) fn replaces_an_image(fixture: &dyn Fixture) {
     let (first, second) = (sample::image("first"), sample::image("second"));
     write(fixture, &first);
+    if let Some(says) = fixture.refuses_to_replace() {
+        return keeps_what_is_there(fixture, &first, says);
+    }
     write(fixture, &second);
     assert_holds(fixture, &second);
     assert_eq!(fixture.leftovers(), Vec::<String>::new());
     write(fixture, &second);
     assert_holds(fixture, &second);
+}
+
+/// A place that never replaces an image says so before anything is written, and the image stays.
+fn keeps_what_is_there(fixture: &dyn Fixture, image: &Sample, says: &str) {
+    let (destination, scope) = (fixture.destination(), Scope::new());
+    for refused in [destination.check(&scope), destination.begin(&scope).map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(!error.is_not_found() && !error.is_transient(), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    drop(destination);
+    assert_holds(fixture, image);
+    assert_eq!(fixture.leftovers(), Vec::<String>::new());
 }
 
 /// Altered, short and long bytes: what is put fails, and nothing is left under the digest.
@@ -201,6 +255,9 @@ pub(crate) fn refuses_bytes_that_are_not_as_promised(fixture: &dyn Fixture) {
 pub(crate) fn a_failure_leaves_the_image_that_is_there(fixture: &dyn Fixture) {
     let (first, second) = (sample::image("first"), sample::image("second"));
     write(fixture, &first);
+    if let Some(says) = fixture.refuses_to_replace() {
+        return keeps_what_is_there(fixture, &first, says);
+    }
     let destination = fixture.destination();
     let writing = destination.begin(&Scope::new()).unwrap();
     let (descriptor, _) = &second.blobs[1];
@@ -212,12 +269,13 @@ pub(crate) fn a_failure_leaves_the_image_that_is_there(fixture: &dyn Fixture) {
     assert_eq!(fixture.leftovers(), Vec::<String>::new());
 }
 
-/// What was never put cannot be read back and cannot be committed.
+/// What was never put cannot be read back, and no name is given to an image of which something is missing.
 pub(crate) fn refuses_to_commit_what_is_not_there(fixture: &dyn Fixture) {
     let (image, scope) = (sample::image("alpha"), Scope::new());
     let destination = fixture.destination();
     let writing = destination.begin(&scope).unwrap();
-    for (descriptor, bytes) in &image.blobs {
+    let missing = usize::from(fixture.names_with_manifests());
+    for (descriptor, bytes) in &image.blobs[missing..] {
         put(writing.as_ref(), descriptor, bytes).unwrap();
     }
     writing.read_back(&image.manifest, Place::Root, &scope).unwrap_err();
@@ -226,13 +284,14 @@ pub(crate) fn refuses_to_commit_what_is_not_there(fixture: &dyn Fixture) {
     assert_nothing_there(fixture);
 }
 
+/// Also where it brings nothing: the engine has one set of threads for all destinations.
 pub(crate) fn puts_blobs_in_parallel(fixture: &dyn Fixture) {
+    if !fixture.destination().accepts().indexes {
+        return puts_the_blobs_of_one_image_in_parallel(fixture);
+    }
     let images: Vec<Sample> = (0..6).map(|n| sample::image(&format!("image {n}"))).collect();
     let root = sample::index(&images.iter().collect::<Vec<_>>());
     let destination = fixture.destination();
-    if !destination.accepts().parallel {
-        return;
-    }
     let writing = destination.begin(&Scope::new()).unwrap();
     std::thread::scope(|threads| {
         for image in images.iter().chain(&images) {
@@ -244,6 +303,21 @@ pub(crate) fn puts_blobs_in_parallel(fixture: &dyn Fixture) {
     writing.commit(&[Naming::own(&*destination, &root)], &Scope::new()).unwrap();
     let source = fixture.source().unwrap();
     images.iter().for_each(|image| assert_blobs(source.as_ref(), image));
+    assert_eq!(fixture.leftovers(), Vec::<String>::new());
+}
+
+fn puts_the_blobs_of_one_image_in_parallel(fixture: &dyn Fixture) {
+    let (image, destination) = (sample::image("alpha"), fixture.destination());
+    let writing = destination.begin(&Scope::new()).unwrap();
+    std::thread::scope(|threads| {
+        for (descriptor, bytes) in image.blobs.iter().chain(&image.blobs) {
+            let writing = writing.as_ref();
+            threads.spawn(move || put(writing, descriptor, bytes).unwrap());
+        }
+    });
+    writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &Scope::new()).unwrap();
+    assert_holds(fixture, &image);
     assert_eq!(fixture.leftovers(), Vec::<String>::new());
 }
 
@@ -266,6 +340,9 @@ pub(crate) fn carries_signatures_or_refuses_them(fixture: &dyn Fixture) {
     let (simple, sigstore) = signatures();
     let destination = fixture.destination();
     let accepts = destination.accepts();
+    if !accepts.indexes {
+        return refuses_signatures(fixture, &child);
+    }
     let writing = destination.begin(&scope).unwrap();
     put_all(writing.as_ref(), &child, Place::Child);
     writing.put_manifest(&root, Place::Root, &scope).unwrap();
@@ -291,6 +368,27 @@ pub(crate) fn carries_signatures_or_refuses_them(fixture: &dyn Fixture) {
         let found = source.signatures(&child.manifest, Place::Child, &scope).unwrap();
         assert_eq!(found, both[..1], "simple ones come first, then those of sigstore");
     }
+}
+
+/// No place for one image alone takes signatures.
+fn refuses_signatures(fixture: &dyn Fixture, image: &Sample) {
+    let (simple, sigstore) = signatures();
+    let (destination, scope) = (fixture.destination(), Scope::new());
+    let accepts = destination.accepts();
+    assert!(!accepts.simple_signatures && !accepts.sigstore_signatures);
+    let writing = destination.begin(&scope).unwrap();
+    put_all(writing.as_ref(), image, Place::Root);
+    let put =
+        |list: &[Signature]| writing.put_signatures(&image.manifest, Place::Root, list, &scope);
+    put(&[]).unwrap();
+    for signature in [simple, sigstore] {
+        let error = put(&[signature]).unwrap_err();
+        assert!(matches!(error, TransportError::Unsupported { .. }), "{error}");
+    }
+    writing.commit(&[Naming::own(&*destination, &image.manifest)], &scope).unwrap();
+    let source = fixture.source().unwrap();
+    let root = source.root(&scope).unwrap();
+    assert_eq!(source.signatures(&root, Place::Root, &scope).unwrap(), []);
 }
 
 pub(crate) fn ends_with_its_scope(fixture: &dyn Fixture) {
@@ -326,14 +424,23 @@ pub(crate) fn ends_with_its_scope(fixture: &dyn Fixture) {
     stopped(source.signatures(&image.manifest, Place::Root, &over));
 }
 
-pub(crate) fn says_that_it_cannot_write(fixture: &dyn Fixture) {
-    if !fixture.make_unwritable() {
-        return;
+pub(crate) fn says_that_it_cannot_write(fixture: &mut dyn Fixture) {
+    fixture.make_unwritable();
+    let (image, destination, scope) = (sample::image("alpha"), fixture.destination(), Scope::new());
+    let (descriptor, bytes) = &image.blobs[1];
+    let begin_and_put = || {
+        let writing = destination.begin(&scope)?;
+        put(writing.as_ref(), descriptor, bytes)
+    };
+    if fixture.notices_unwritable() == Notices::WhenChecked {
+        assert_lasting(&destination.check(&scope).unwrap_err());
+        assert!(destination.begin(&scope).is_err());
     }
-    let destination = fixture.destination();
-    let error = destination.check(&Scope::new()).unwrap_err();
+    assert_lasting(&begin_and_put().unwrap_err());
+}
+
+fn assert_lasting(error: &TransportError) {
     assert!(!error.is_not_found() && !error.is_transient(), "{error}");
-    assert!(destination.begin(&Scope::new()).is_err());
 }
 
 /// One test of each check, against fresh places that `$fixture` makes.
@@ -352,7 +459,7 @@ macro_rules! conformance {
         mod $transport {
             $(#[test]
             fn $check() {
-                $crate::suite::$check(&$fixture);
+                $crate::suite::$check(&mut $fixture);
             })+
         }
     };
