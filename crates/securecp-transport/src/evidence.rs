@@ -1,4 +1,5 @@
-use securecp_oci::{Attached, Digest, RawManifest};
+use securecp_layer::Scope;
+use securecp_oci::{Attached, Descriptor, Digest, RawManifest};
 
 use crate::TransportError;
 
@@ -34,6 +35,22 @@ impl<'a> Piece<'a> {
     pub(crate) fn unsupported(&self) -> TransportError {
         let problem = "this kind of destination cannot hold evidence".to_owned();
         TransportError::Unsupported { name: self.to_string(), problem }
+    }
+}
+
+/// The answers of a source whose format has no place for evidence: there is none, for certain. A source has to ask for them,
+/// so that none forgets to look.
+pub(crate) struct NoEvidence;
+
+impl NoEvidence {
+    pub(crate) fn referrers(scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
+        scope.check()?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn attached(scope: &Scope) -> Result<Option<RawManifest>, TransportError> {
+        scope.check()?;
+        Ok(None)
     }
 }
 

@@ -7,6 +7,7 @@ use securecp_oci::{
 };
 
 use super::format::{MANIFEST, blob_name, check_version, manifest_name, signature_name};
+use crate::evidence::NoEvidence;
 use crate::files::Files as _;
 use crate::folder::Folder;
 use crate::path::Resolved;
@@ -112,10 +113,8 @@ impl Source for DirSource {
         }
     }
 
-    /// The format has no place for evidence, so there is none.
     fn referrers(&self, _: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
-        scope.check()?;
-        Ok(Vec::new())
+        NoEvidence::referrers(scope)
     }
 
     fn attached(
@@ -124,7 +123,6 @@ impl Source for DirSource {
         _: Attached,
         scope: &Scope,
     ) -> Result<Option<RawManifest>, TransportError> {
-        scope.check()?;
-        Ok(None)
+        NoEvidence::attached(scope)
     }
 }

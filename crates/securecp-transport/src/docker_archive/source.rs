@@ -10,6 +10,7 @@ use super::items;
 use super::name::{self, Selection};
 use super::saved::Saved;
 use crate::archive::{Container, Members};
+use crate::evidence::NoEvidence;
 use crate::files::Files;
 use crate::path::Resolved;
 use crate::{ListedImage, Place, Source, SourceOptions, SourceTraits, TransportError};
@@ -133,10 +134,8 @@ impl Source for DockerArchiveSource {
         Ok(Vec::new())
     }
 
-    /// The format has no place for evidence, so there is none.
     fn referrers(&self, _: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
-        scope.check()?;
-        Ok(Vec::new())
+        NoEvidence::referrers(scope)
     }
 
     fn attached(
@@ -145,7 +144,6 @@ impl Source for DockerArchiveSource {
         _: Attached,
         scope: &Scope,
     ) -> Result<Option<RawManifest>, TransportError> {
-        scope.check()?;
-        Ok(None)
+        NoEvidence::attached(scope)
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use securecp_layer::Scope;
 use securecp_oci::{
     Attached, Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, ManifestError, MediaType,
     RawManifest, Tag, Union, referrers_tag,
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::LayoutIndex;
 use super::beside::list_of;
-use crate::{Piece, TransportError};
+use crate::{Piece, Place, TransportError, Writing};
 
 /// The blobs of a layout while it is written.
 pub(super) trait Blobs {
@@ -34,9 +35,44 @@ struct Entries {
     attached: Vec<(Digest, Attached, RawManifest)>,
 }
 
+/// Looks whether a blob that was put is there.
+type ReadBackBlob<'a> = dyn Fn(&Descriptor) -> Result<(), TransportError> + 'a;
+
 impl Pending {
+    /// Stores a piece where the image is written.
+    pub(super) fn put(
+        &self,
+        piece: &Piece<'_>,
+        writing: &dyn Writing,
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        writing.put_manifest(piece.manifest(), Place::Child, scope)?;
+        self.add(piece);
+        Ok(())
+    }
+
+    /// Looks whether pieces are there with their blobs, and will be entered.
+    pub(super) fn read_back(
+        &self,
+        pieces: &[Piece<'_>],
+        (writing, read_back_blob): (&dyn Writing, &ReadBackBlob<'_>),
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
+        for piece in pieces {
+            writing.read_back(piece.manifest(), Place::Child, scope)?;
+            let image = piece.manifest().image();
+            let mut blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
+            blobs.try_for_each(read_back_blob)?;
+            if !self.has(piece) {
+                let place = "the layout that is written".to_owned();
+                return Err(TransportError::NotFound { subject: piece.to_string(), place });
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a piece whose manifest is stored.
-    pub(super) fn add(&self, piece: &Piece<'_>) {
+    fn add(&self, piece: &Piece<'_>) {
         let mut entries = self.entries();
         match *piece {
             Piece::Part(_) => {}
@@ -53,7 +89,7 @@ impl Pending {
     }
 
     /// Whether a piece will be entered.
-    pub(super) fn has(&self, piece: &Piece<'_>) -> bool {
+    fn has(&self, piece: &Piece<'_>) -> bool {
         let entries = self.entries();
         match *piece {
             Piece::Part(_) => true,

@@ -297,9 +297,7 @@ impl Writing for OciWriting<'_> {
     }
 
     fn put_evidence(&self, piece: &Piece<'_>, scope: &Scope) -> Result<(), TransportError> {
-        self.put_manifest(piece.manifest(), Place::Child, scope)?;
-        self.evidence.add(piece);
-        Ok(())
+        self.evidence.put(piece, self, scope)
     }
 
     fn read_back_evidence(
@@ -307,19 +305,8 @@ impl Writing for OciWriting<'_> {
         pieces: &[Piece<'_>],
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        for piece in pieces {
-            self.read_back(piece.manifest(), Place::Child, scope)?;
-            let image = piece.manifest().image();
-            let blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
-            for blob in blobs {
-                self.read_back_blob(blob)?;
-            }
-            if !self.evidence.has(piece) {
-                let place = self.place.name();
-                return Err(TransportError::NotFound { subject: piece.to_string(), place });
-            }
-        }
-        Ok(())
+        let blob = |blob: &Descriptor| self.read_back_blob(blob);
+        self.evidence.read_back(pieces, (self, &blob), scope)
     }
 
     fn read_back(
