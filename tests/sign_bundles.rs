@@ -7,7 +7,7 @@ mod cli;
 use std::net::SocketAddr;
 
 use cli::{Place, Run, image};
-use securecp_testkit::proxy::{Fault, Proxy, Reply, Rule};
+use securecp_testkit::proxy::{Fault, Proxy, Reply, Rule, Seen};
 use securecp_testkit::{DockerRegistry, Registry};
 use serde_json::{Value, json};
 
@@ -214,4 +214,118 @@ fn a_bundle_needs_a_log_or_the_word_that_there_is_none() {
     let run = copy(&format!("--sign-trusted-root {root}"));
     assert_eq!(run.code, 64, "{run:?}");
     assert!(run.err.contains("would have no log entry"), "{run:?}");
+}
+
+/// What the engine's own retry is there for: the client underneath gave up, and the next attempt works.
+#[test]
+fn a_bundle_is_put_again_after_a_passing_failure() {
+    let bench = Bench::new();
+    for (method, path) in [("POST", "/blobs/uploads/"), ("PUT", "/manifests/sha256-")] {
+        let registry = DockerRegistry::start().unwrap();
+        bench.place.ok(&format!(
+            "copy --all --dest-tls-verify=false oci:image:v1 {}",
+            name(registry.address(), "v0")
+        ));
+        let asked = |retries: u32| {
+            let proxy = Proxy::start(registry.address()).unwrap();
+            let broken = Fault::Answer(Reply::error(500, "UNKNOWN", "no"));
+            proxy.add(Rule::new(method, path).unwrap().with(broken));
+            let to = name(proxy.address(), "v1");
+            let run = bench.copy(&format!("bundle --retry-times {retries} --retry-delay 1ms"), &to);
+            assert_eq!(run.code, 1, "{run:?}");
+            proxy.requests(method, path)
+        };
+        let once = asked(0);
+        assert!(asked(1) > once, "{path}: {once}");
+        let proxy = Proxy::start(registry.address()).unwrap();
+        let broken = Fault::Answer(Reply::error(500, "UNKNOWN", "no"));
+        proxy.add(Rule::new(method, path).unwrap().first(once as u64).with(broken));
+        let to = name(proxy.address(), "v1");
+        let run = bench.copy("bundle --retry-delay 1ms", &to);
+        assert_eq!(run.code, 0, "{path}: {run:?}");
+        bench.accepted("trust.yaml", &name(registry.address(), "v1"));
+    }
+}
+
+/// How many referrers the index at `image` has.
+fn bundles_of(bench: &Bench, image: &str) -> usize {
+    let tls = if image.starts_with("docker:") { "--tls-verify=false" } else { "" };
+    let run = bench.verify("trust.yaml", image);
+    assert_eq!(run.code, 0, "{run:?}");
+    let line = format!(
+        "--policy accept.json verify --all --json --index-signature require --trust trust.yaml {tls} {image}"
+    );
+    let run = bench.place.run(&line);
+    let verdict: Value = serde_json::from_str(&run.out).unwrap();
+    let subjects = verdict["trust"]["manifests"].as_array().unwrap();
+    let index = subjects.iter().find(|subject| subject["digest"] == bench.index.as_str());
+    index.unwrap()["found"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_good_bundle_by_the_same_key_is_not_made_again() {
+    let bench = Bench::new();
+    let (api, plain) = (Registry::start().unwrap(), DockerRegistry::start().unwrap());
+    let (api, plain) =
+        (Proxy::start(api.address()).unwrap(), Proxy::start(plain.address()).unwrap());
+    for proxy in [&api, &plain] {
+        let to = name(proxy.address(), "v1");
+        assert_eq!(bench.copy("bundle", &to).code, 0);
+        proxy.clear_log();
+        let run = bench.copy("bundle", &to);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert_eq!(bundles_of(&bench, &to), 1);
+        let log = proxy.log();
+        let writes = |seen: &&Seen| !matches!(seen.method.as_str(), "GET" | "HEAD");
+        assert_eq!(log.iter().filter(writes).count(), 0, "all is there: {log:#?}");
+    }
+    for _ in 0..2 {
+        assert_eq!(bench.copy("bundle", "oci:out:v1").code, 0);
+        assert_eq!(bundles_of(&bench, "oci:out:v1"), 1);
+    }
+    // Another key is another witness.
+    bench.place.ok("generate-sigstore-key --output-prefix other --passphrase-file pass");
+    let other = SIGN.replace("key.private", "other.private");
+    let to = name(plain.address(), "v1");
+    for _ in 0..2 {
+        bench
+            .place
+            .ok(&format!("copy --all --dest-tls-verify=false {other} bundle oci:image:v1 {to}"));
+        assert_eq!(bundles_of(&bench, &to), 2);
+    }
+}
+
+/// What was made on the way has its digest only at the end; it is looked for then.
+#[test]
+fn a_changed_image_copied_again_keeps_its_bundle() {
+    let bench = Bench::new();
+    let registry = DockerRegistry::start().unwrap();
+    let to = name(registry.address(), "v1");
+    for _ in 0..2 {
+        let run = bench.copy("bundle --dest-compress-format zstd", &to);
+        assert_eq!(run.code, 0, "{run:?}");
+        let run = bench.place.run(&format!(
+            "--policy accept.json verify --all --json --index-signature require --trust trust.yaml --tls-verify=false {to}"
+        ));
+        let verdict: Value = serde_json::from_str(&run.out).unwrap();
+        for subject in verdict["trust"]["manifests"].as_array().unwrap() {
+            assert_eq!(subject["found"].as_array().unwrap().len(), 1, "{verdict:#}");
+        }
+    }
+}
+
+/// A bundle that cannot be read may be a good one: it does not count as none.
+#[test]
+fn referrers_at_the_destination_that_cannot_be_read_end_the_copy() {
+    let bench = Bench::new();
+    let registry = DockerRegistry::start().unwrap();
+    assert_eq!(bench.copy("bundle", &name(registry.address(), "v1")).code, 0);
+    for path in ["/manifests/sha256-", "/blobs/sha256:"] {
+        let proxy = Proxy::start(registry.address()).unwrap();
+        let broken = Fault::Answer(Reply::error(403, "DENIED", "no"));
+        proxy.add(Rule::new("GET", path).unwrap().with(broken));
+        let run = bench.copy("bundle", &name(proxy.address(), "v2"));
+        assert_eq!(run.code, 1, "{path}: {run:?}");
+        assert_eq!(proxy.requests("PUT", ""), 0, "{path}");
+    }
 }

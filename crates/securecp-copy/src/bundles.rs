@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use securecp_layer::Scope;
-use securecp_oci::{Descriptor, RawManifest, SIGNATURE_COUNT_LIMIT};
-use securecp_transport::{Source, TransportError};
+use securecp_layer::{Layer, Scope};
+use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT};
+use securecp_transport::{Destination, Source, TransportError};
 use securecp_trust::{BundleArtifact, FetchFailure, StoredBundle};
 
+use crate::edits::Signing;
 use crate::survey::chain_text;
 
 /// Most bytes of bundles that one survey keeps: 256 MiB.
@@ -15,32 +16,58 @@ const ARTIFACT_TYPE: &str = "application/vnd.dev.sigstore.bundle";
 
 /// Looks for the sigstore bundles that refer to manifests.
 pub(crate) struct BundleSearch<'a> {
-    from: &'a dyn Source,
+    shelf: Shelf<'a>,
     scope: &'a Scope,
     /// Bytes that may still be read.
     left: AtomicU64,
 }
 
+/// Where bundles may stand.
+#[derive(Clone, Copy)]
+pub(crate) enum Shelf<'a> {
+    Source(&'a dyn Source),
+    Destination(&'a dyn Destination),
+}
+
 /// Why bundles could not be had.
 enum Failed {
-    /// Nobody wants to know any more.
-    Stopped(TransportError),
-    /// They are there, or may be.
-    Unread(String),
+    /// They could not be read.
+    Transport(TransportError),
+    /// There is too much of them.
+    TooMuch(String),
 }
 
 impl From<TransportError> for Failed {
     fn from(error: TransportError) -> Self {
-        match error {
-            TransportError::Stopped(_) => Self::Stopped(error),
-            other => Self::Unread(chain_text(&other)),
-        }
+        Self::Transport(error)
     }
 }
 
+/// For each of those who make bundles, whether theirs for `manifest` is at the destination. One that cannot be read is an
+/// error, unless it is certain that it is gone.
+pub(crate) fn standing(
+    to: &dyn Destination,
+    signing: &Signing,
+    manifest: &RawManifest,
+    scope: &Scope,
+) -> Result<Vec<bool>, TransportError> {
+    let found = BundleSearch::new(Shelf::Destination(to), scope).read(manifest);
+    let found = found.map_err(|failed| match failed {
+        Failed::Transport(error) => error,
+        Failed::TooMuch(problem) => TransportError::Unsupported { name: to.name(), problem },
+    })?;
+    let contents = found.iter().filter_map(|bundle| match bundle {
+        StoredBundle::Content(bytes) => Some(bytes),
+        StoredBundle::Odd(_) => None,
+    });
+    let contents: Vec<&Bytes> = contents.collect();
+    let bundlers = signing.bundlers.iter();
+    Ok(bundlers.map(|by| contents.iter().any(|bytes| by.has_made(manifest, bytes))).collect())
+}
+
 impl<'a> BundleSearch<'a> {
-    pub(crate) fn new(from: &'a dyn Source, scope: &'a Scope) -> Self {
-        Self { from, scope, left: AtomicU64::new(TOTAL_LIMIT) }
+    pub(crate) fn new(shelf: Shelf<'a>, scope: &'a Scope) -> Self {
+        Self { shelf, scope, left: AtomicU64::new(TOTAL_LIMIT) }
     }
 
     /// Everything that was stored as a bundle for `subject`, or why it could not be had; an error only if the job was
@@ -51,17 +78,18 @@ impl<'a> BundleSearch<'a> {
     ) -> Result<Result<Vec<StoredBundle>, FetchFailure>, TransportError> {
         match self.read(subject) {
             Ok(found) => Ok(Ok(found)),
-            Err(Failed::Unread(why)) => Ok(Err(FetchFailure(why))),
-            Err(Failed::Stopped(error)) => Err(error),
+            Err(Failed::Transport(error @ TransportError::Stopped(_))) => Err(error),
+            Err(Failed::Transport(error)) => Ok(Err(FetchFailure(chain_text(&error)))),
+            Err(Failed::TooMuch(why)) => Ok(Err(FetchFailure(why))),
         }
     }
 
     fn read(&self, subject: &RawManifest) -> Result<Vec<StoredBundle>, Failed> {
-        let mut listed = self.from.referrers(subject.digest(), self.scope)?;
+        let mut listed = self.shelf.referrers(subject.digest(), self.scope)?;
         listed.retain(may_carry_bundle);
         if listed.len() > SIGNATURE_COUNT_LIMIT {
             let found = listed.len();
-            return Err(Failed::Unread(format!(
+            return Err(Failed::TooMuch(format!(
                 "{found} are listed, the limit is {SIGNATURE_COUNT_LIMIT}"
             )));
         }
@@ -78,31 +106,65 @@ impl<'a> BundleSearch<'a> {
         entry: &Descriptor,
         subject: &RawManifest,
     ) -> Result<Option<StoredBundle>, Failed> {
-        let artifact = self.from.manifest(entry, self.scope)?;
+        let Some(artifact) = self.shelf.manifest(entry, self.scope)? else { return Ok(None) };
         let refers = artifact.view().subject().is_some_and(|s| s.digest == *subject.digest());
         let untyped = entry.artifact_type.is_none() && !has_bundle_type(&artifact);
         if !refers || untyped {
             return Ok(None);
         }
         Ok(Some(match BundleArtifact::bundle_of(&artifact, subject.digest()) {
-            Ok(bundle) => StoredBundle::Content(self.content(bundle)?),
+            Ok(bundle) => match self.content(bundle)? {
+                Some(content) => StoredBundle::Content(content),
+                None => return Ok(None),
+            },
             Err(fault) => StoredBundle::Odd(fault),
         }))
     }
 
     /// A blob whose size is bounded already.
-    fn content(&self, blob: &Descriptor) -> Result<Bytes, Failed> {
+    fn content(&self, blob: &Descriptor) -> Result<Option<Bytes>, Failed> {
         let take = |left: u64| left.checked_sub(blob.size);
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Failed::Unread(format!("more than {TOTAL_LIMIT} bytes of bundles")));
+            return Err(Failed::TooMuch(format!("more than {TOTAL_LIMIT} bytes of bundles")));
         }
-        let mut layer = self.from.blob(blob, self.scope)?;
+        let Some(mut layer) = self.shelf.blob(blob, self.scope)? else { return Ok(None) };
         let mut bytes = Vec::new();
         while let Some(chunk) = layer.next().map_err(TransportError::from)? {
             bytes.extend_from_slice(&chunk);
         }
         layer.finish().map_err(TransportError::from)?;
-        Ok(bytes.into())
+        Ok(Some(bytes.into()))
+    }
+}
+
+/// At a source what is listed must be there. At a destination it is written anew if it is gone.
+impl<'a> Shelf<'a> {
+    fn referrers(self, subject: &Digest, scope: &Scope) -> Result<Vec<Descriptor>, TransportError> {
+        match self {
+            Self::Source(from) => from.referrers(subject, scope),
+            Self::Destination(to) => to.referrers(subject, scope),
+        }
+    }
+
+    fn manifest(
+        self,
+        entry: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        match self {
+            Self::Source(from) => from.manifest(entry, scope).map(Some),
+            Self::Destination(to) => to.read_manifest(entry, scope),
+        }
+    }
+
+    fn blob(self, blob: &Descriptor, scope: &Scope) -> Result<Option<Layer<'a>>, TransportError> {
+        match self {
+            Self::Source(from) => from.blob(blob, scope).map(Some),
+            Self::Destination(to) => match to.read_blob(blob, scope) {
+                Err(error) if error.is_not_found() => Ok(None),
+                found => found,
+            },
+        }
     }
 }
 

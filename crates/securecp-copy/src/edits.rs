@@ -131,6 +131,10 @@ pub trait BundleSigner: Send + Sync {
     /// # Errors
     /// The key cannot be used, nobody witnesses it, or the new bundle would not be accepted.
     fn bundle(&self, draft: BundleDraft) -> Result<Bytes, Box<dyn Error + Send + Sync>>;
+
+    /// Whether `bundle`, which stands beside `manifest`, is as good as one that would be made now: by the same key, and
+    /// verified as a new one is. What cannot be told is not.
+    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool;
 }
 
 impl fmt::Debug for dyn BundleSigner {

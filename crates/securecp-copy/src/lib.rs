@@ -29,6 +29,7 @@ mod run;
 mod schedule;
 mod schema1;
 mod select;
+mod signing;
 mod survey;
 mod written;
 

@@ -4,6 +4,7 @@ use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Repository, Tag};
 use securecp_transport::{Accepts, Requests, TransportError};
 use securecp_trust::Admitted;
 
+use crate::bundles;
 use crate::error::{CopyError, Phase, Side};
 use crate::evidence::Carried;
 use crate::job::Copying;
@@ -26,6 +27,8 @@ pub struct There {
     pub blobs: HashMap<Digest, bool>,
     /// Which manifests it has.
     pub manifests: HashMap<Digest, bool>,
+    /// For manifests that it has, by whom of those who make bundles theirs is there.
+    pub bundles: HashMap<Digest, Vec<bool>>,
     /// The names that are to be given there.
     pub names: Vec<Name>,
     /// For each route, the repository of the same registry from which its blobs may be mounted.
@@ -93,7 +96,9 @@ impl Probe<'_> {
         has_blob.extend(blobs.into_iter().map(|blob| blob.digest).zip(found_blobs));
         let digests = manifests.iter().map(|manifest| manifest.digest().clone());
         has_manifest.extend(digests.zip(found_manifests));
+        let bundles = self.bundles(&coming, &has_manifest)?;
         Ok(There {
+            bundles,
             name: to.name(),
             accepts: to.accepts(),
             requests: to.requests(),
@@ -103,6 +108,24 @@ impl Probe<'_> {
             mount_from: self.mount_candidates(&routes),
             routes,
         })
+    }
+
+    /// Who need not make bundles again, for each manifest that is there.
+    fn bundles(
+        &self,
+        coming: &[&Found],
+        there: &HashMap<Digest, bool>,
+    ) -> Result<HashMap<Digest, Vec<bool>>, TransportError> {
+        let Self { copying: Copying { job, workers, .. }, storage } = self;
+        let signing = &job.edits.signing;
+        if signing.bundlers.is_empty() || !storage.to.accepts().evidence {
+            return Ok(HashMap::new());
+        }
+        let mut manifests = manifests_of(coming);
+        manifests.retain(|manifest| there.get(manifest.digest()) == Some(&true));
+        let found =
+            workers.each(&manifests, |m| bundles::standing(storage.to, signing, m, job.scope))?;
+        Ok(manifests.iter().map(|manifest| manifest.digest().clone()).zip(found).collect())
     }
 
     /// The routes whose every name here stands for their image already. Among many images such a one is taken as whole,

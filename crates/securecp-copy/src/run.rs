@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use securecp_layer::{
     Event, Layer, LayerError, Once, Prefix, Scope, SourceError, Spool, Stopped, TaskId, Watched,
@@ -8,17 +8,14 @@ use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
 use securecp_transport::{BlobPut, Destination, OpenAfter, Piece, Source, TransportError, Writing};
-use securecp_trust::{BundleArtifact, BundleDraft};
 
 use crate::cached;
 use crate::chain::chain;
-use crate::edits::BundleSigner;
 use crate::error::{Cause, CopyError, Phase, Side, side_of};
 use crate::job::{Copying, Job, Written};
 use crate::names::commit;
 use crate::plan::{
-    BlobAction, BlobWork, EvidenceWork, ManifestWork, Node, NodeId, Plan, Produced, SignatureWork,
-    Work, place,
+    BlobAction, BlobWork, EvidenceWork, ManifestWork, Node, NodeId, Plan, Produced, Work, place,
 };
 use crate::read_back::read_back;
 use crate::route::Storage;
@@ -60,7 +57,7 @@ pub(crate) fn failed(phase: Phase, storage: &Storage<'_>, cause: TransportError)
 
 /// What one node came to.
 #[expect(clippy::large_enum_variant, reason = "one per node, moved once")]
-enum NodeResult {
+pub(crate) enum NodeResult {
     Blob {
         descriptor: Descriptor,
         sent: bool,
@@ -141,13 +138,13 @@ fn collect(done: Done<NodeResult>) -> Ran {
 }
 
 /// Everything that one node needs.
-struct Runner<'a> {
-    plan: &'a Plan,
-    job: &'a Job<'a>,
+pub(crate) struct Runner<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) job: &'a Job<'a>,
     from: &'a dyn Source,
-    to: &'a dyn Destination,
+    pub(crate) to: &'a dyn Destination,
     writing: Option<&'a dyn Writing>,
-    scope: &'a Scope,
+    pub(crate) scope: &'a Scope,
 }
 
 impl Runner<'_> {
@@ -161,13 +158,13 @@ impl Runner<'_> {
         match work {
             Work::Blob(work) => self.blob(task, work),
             Work::Manifest(work) => self.manifest(task, work, done),
-            Work::Signatures(work) => self.signatures(work, done),
+            Work::Signatures(work) => self.signatures(task, work, done),
             Work::Evidence(work) => self.evidence(task, *work),
         }
     }
 
     /// A storage that has everything is not written; its plan asks for nothing.
-    fn writing(&self) -> Result<&dyn Writing, TransportError> {
+    pub(crate) fn writing(&self) -> Result<&dyn Writing, TransportError> {
         self.writing.ok_or_else(|| TransportError::Unsupported {
             name: self.to.name(),
             problem: "nothing was to be written there".to_owned(),
@@ -271,7 +268,7 @@ impl Runner<'_> {
     }
 
     /// Repeats what may succeed the next time.
-    fn retry<T>(
+    pub(crate) fn retry<T>(
         &self,
         task: TaskId,
         mut attempt: impl FnMut() -> Result<T, TransportError>,
@@ -424,62 +421,6 @@ impl Runner<'_> {
         self.plan.nodes()[id.0].changes()
     }
 
-    fn signatures(
-        &self,
-        work: &SignatureWork,
-        done: &Done<NodeResult>,
-    ) -> Result<NodeResult, CopyError> {
-        let signed = (done.of(work.manifest.0), &self.plan.nodes()[work.manifest.0].work);
-        let (Some(NodeResult::Manifest(manifest)), Work::Manifest(found)) = signed else {
-            return Ok(NodeResult::Signed(Vec::new()));
-        };
-        let found = self.plan.found(found.found);
-        let mut signatures = work.carried.clone();
-        for signer in &self.job.edits.signing.signers {
-            for identity in &work.identities {
-                let signed = signer.sign(manifest, identity);
-                signatures.push(signed.map_err(|source| self.unsigned(signer.name(), source))?);
-            }
-        }
-        if !signatures.is_empty() {
-            self.writing()
-                .and_then(|writing| {
-                    writing.put_signatures(manifest, found.place, &signatures, self.scope)
-                })
-                .map_err(|error| self.failed(Phase::Signatures, error))?;
-        }
-        let bundlers = self.job.edits.signing.bundlers.iter().filter(|_| work.bundled);
-        let artifacts = bundlers.map(|bundler| self.bundle(manifest, &**bundler));
-        Ok(NodeResult::Signed(artifacts.collect::<Result<_, _>>()?))
-    }
-
-    /// Has a bundle made and stores it beside its manifest.
-    fn bundle(
-        &self,
-        manifest: &RawManifest,
-        bundler: &dyn BundleSigner,
-    ) -> Result<RawManifest, CopyError> {
-        let bundle = bundler.bundle(BundleDraft::new(manifest));
-        let bundle = bundle.map_err(|source| self.unsigned(bundler.name(), source))?;
-        let artifact = BundleArtifact::new(manifest, bundle, SystemTime::now());
-        let BundleArtifact { manifest: artifact, blobs, .. } =
-            artifact.map_err(|source| self.unsigned(bundler.name(), source.into()))?;
-        let put = || {
-            let writing = self.writing()?;
-            for (descriptor, bytes) in &blobs {
-                let open = || Ok(Layer::verified(descriptor.clone(), Once::new(bytes.clone())));
-                let known = Some(descriptor);
-                writing.put_blob(
-                    &BlobPut { known, mount_from: &[], open: &open, open_after: None },
-                    self.scope,
-                )?;
-            }
-            writing.put_evidence(&Piece::Referrer(&artifact), self.scope)
-        };
-        put().map_err(|error| self.failed(Phase::Signatures, error))?;
-        Ok(artifact)
-    }
-
     /// Stores a piece, what it names first.
     fn evidence(&self, task: TaskId, work: EvidenceWork) -> Result<NodeResult, CopyError> {
         let evidence = self.plan.piece(work);
@@ -494,16 +435,7 @@ impl Runner<'_> {
         Ok(NodeResult::Evidence)
     }
 
-    fn unsigned(
-        &self,
-        signer: String,
-        source: Box<dyn std::error::Error + Send + Sync>,
-    ) -> CopyError {
-        let cause = Cause::Signing { signer, source };
-        CopyError { phase: Phase::Signatures, side: None, place: String::new(), cause }
-    }
-
-    fn failed(&self, phase: Phase, error: TransportError) -> CopyError {
+    pub(crate) fn failed(&self, phase: Phase, error: TransportError) -> CopyError {
         let side = side_of(&error);
         let place = match side {
             Side::Source => self.from.name(),

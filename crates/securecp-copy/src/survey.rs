@@ -12,7 +12,7 @@ use securecp_oci::{
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
 
-use crate::bundles::BundleSearch;
+use crate::bundles::{BundleSearch, Shelf};
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::parallel::Workers;
@@ -424,7 +424,7 @@ impl Survey<'_> {
         if !self.gate.wants_bundles(self.from.identity()) {
             return Ok(());
         }
-        let search = BundleSearch::new(self.from, self.scope);
+        let search = BundleSearch::new(Shelf::Source(self.from), self.scope);
         let judged = |found: &&mut FoundManifest| found.entries.is_empty() || self.judges_indexes();
         let subjects = manifests.iter_mut().filter(judged).map(|found| &mut found.subject);
         let mut subjects: Vec<&mut Subject> = subjects.chain(walked).collect();

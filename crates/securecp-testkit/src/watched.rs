@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use securecp_layer::Scope;
+use securecp_layer::{Layer, Scope};
 use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Reference, Signature, Tag};
 use securecp_transport::{
     Accepts, BlobPut, CommitError, Destination, Naming, Piece, Place, TransportError, Writing,
@@ -125,6 +125,30 @@ impl Destination for WatchedDestination {
 
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
         self.destination.current(tag, scope)
+    }
+
+    fn read_blob(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        self.destination.read_blob(descriptor, scope)
+    }
+
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        self.destination.referrers(subject, scope)
+    }
+
+    fn read_manifest(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        self.destination.read_manifest(descriptor, scope)
     }
 
     fn has_referrers(

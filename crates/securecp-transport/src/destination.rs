@@ -123,6 +123,30 @@ pub trait Destination: Send + Sync {
     /// It cannot be told; this is never reported as absent.
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError>;
 
+    /// Everything that is listed among the referrers of `subject`; none where nothing can be.
+    ///
+    /// # Errors
+    /// It cannot be told; this is never reported as absent.
+    fn referrers(
+        &self,
+        _subject: &Digest,
+        _scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        Ok(Vec::new())
+    }
+
+    /// A manifest that is there under its digest, held to it; `None` where it is not.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read_manifest(
+        &self,
+        _descriptor: &Descriptor,
+        _scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        Ok(None)
+    }
+
     /// Which of the manifests `wanted` are there and found among the referrers of `subject`.
     ///
     /// # Errors

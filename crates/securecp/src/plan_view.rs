@@ -144,7 +144,7 @@ fn signatures(plan: &Plan) -> Vec<Signatures> {
             carried,
             new: work.map_or(0, |work| work.identities.len()),
             left: there.saturating_sub(carried),
-            bundled: work.is_some_and(|work| work.bundled),
+            bundled: work.is_some_and(|work| !work.bundlers.is_empty()),
         }
     };
     let manifests = plan.nodes().iter().enumerate().filter_map(|(id, node)| match &node.work {

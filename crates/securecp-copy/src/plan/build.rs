@@ -410,9 +410,13 @@ impl<'a> Builder<'a> {
             }
             let routes: Vec<usize> = bearers.iter().map(|id| id.route).collect();
             let identities = desk.identities(self.at(bearers[0]), &routes)?;
-            let bundled = desk.bundles(self.at(bearers[0]))?;
-            if !carried.is_empty() || !identities.is_empty() || bundled {
-                let work = SignatureWork { manifest, carried, identities, bundled };
+            let produced = match &self.nodes[manifest.0].work {
+                Work::Manifest(work) => Some(&work.produced),
+                _ => None,
+            };
+            let bundlers = desk.bundlers(self.at(bearers[0]), produced)?;
+            if !carried.is_empty() || !identities.is_empty() || !bundlers.is_empty() {
+                let work = SignatureWork { manifest, carried, identities, bundlers };
                 self.push(Work::Signatures(work), vec![manifest]);
             }
         }

@@ -190,8 +190,8 @@ pub struct SignatureWork {
     pub carried: Vec<Signature>,
     /// The names for which new signatures are made, by every signer.
     pub identities: Vec<Reference>,
-    /// Whether new bundles are made, by everybody who makes them.
-    pub bundled: bool,
+    /// Who of [`crate::Signing::bundlers`] has to make a bundle, by position.
+    pub bundlers: Vec<usize>,
 }
 
 /// What a manifest will be.

@@ -1,7 +1,7 @@
 use securecp_oci::{Digest, Reference, Signature};
 
 use crate::edits::Edits;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, Produced};
 use crate::probe::There;
 use crate::survey::FoundManifest;
 
@@ -66,14 +66,25 @@ impl SignatureDesk<'_> {
         }
     }
 
-    /// Whether a manifest gets new bundles.
-    pub(super) fn bundles(&self, found: &FoundManifest) -> Result<bool, PlanError> {
-        let Some(bundler) = self.edits.signing.bundlers.first() else { return Ok(false) };
+    /// Who makes bundles for a manifest: everybody whose bundle is not there, if its digest is known to be.
+    pub(super) fn bundlers(
+        &self,
+        found: &FoundManifest,
+        produced: Option<&Produced>,
+    ) -> Result<Vec<usize>, PlanError> {
+        let bundlers = &self.edits.signing.bundlers;
+        let Some(bundler) = bundlers.first() else { return Ok(Vec::new()) };
         if !self.there.accepts.evidence {
             let (name, signer) = (self.there.name.clone(), bundler.name());
             return Err(PlanError::NewBundle { name, signer });
         }
-        self.check_partial(found).map(|()| true)
+        self.check_partial(found)?;
+        let there = match produced {
+            Some(Produced::Kept(digest)) => self.there.bundles.get(digest),
+            _ => None,
+        };
+        let is_there = |at: &usize| there.is_some_and(|there| there.get(*at) == Some(&true));
+        Ok((0..bundlers.len()).filter(|at| !is_there(at)).collect())
     }
 
     fn names(&self, routes: &[usize]) -> Result<Vec<Reference>, PlanError> {

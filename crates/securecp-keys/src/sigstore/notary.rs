@@ -75,6 +75,14 @@ impl Notary {
         }
     }
 
+    /// The key that everybody who verifies has to know, PEM; `None` where a certificate vouches for every new key.
+    pub fn key_pem(&self) -> Option<String> {
+        match &self.holder {
+            Holder::Key(signer) => Some(signer.public_pem()),
+            Holder::Certified(_) => None,
+        }
+    }
+
     /// The log that sees signatures.
     pub fn rekor(&self) -> Option<&Rekor> {
         self.rekor.as_ref()

@@ -229,6 +229,25 @@ impl Destination for DockerDestination {
         Ok(found.flatten())
     }
 
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        Ok(self.beside.referrers(subject, scope).map_err(failure)?.manifests)
+    }
+
+    fn read_manifest(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        match self.client.manifest(ManifestName::Digest(&descriptor.digest), scope) {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some).map_err(failure),
+        }
+    }
+
     fn has_referrers(
         &self,
         subject: &Digest,

@@ -104,7 +104,7 @@ impl OciDestination {
         }
     }
 
-    fn read_manifest(&self, entry: &Descriptor) -> Result<RawManifest, TransportError> {
+    fn manifest_of(&self, entry: &Descriptor) -> Result<RawManifest, TransportError> {
         let name = blob_name(&entry.digest);
         match self.blobs()? {
             Some(blobs) => files::read_manifest(&blobs, &name, entry.into()),
@@ -117,12 +117,12 @@ impl OciDestination {
         scope.check()?;
         let Present::Layout(layout) = self.present()? else { return Ok(Beside::default()) };
         let Some(index) = LayoutIndex::read(&layout)? else { return Ok(Beside::default()) };
-        Beside::read(&index, |entry| Ok(self.read_manifest(entry).ok()))
+        Beside::read(&index, |entry| Ok(self.manifest_of(entry).ok()))
     }
 
     /// Whether a manifest and its blobs are there.
     fn is_whole(&self, entry: &Descriptor, scope: &Scope) -> Result<bool, TransportError> {
-        let Ok(manifest) = self.read_manifest(entry) else { return Ok(false) };
+        let Ok(manifest) = self.manifest_of(entry) else { return Ok(false) };
         let image = manifest.image();
         let mut blobs = image.iter().flat_map(|i| std::iter::once(&i.config).chain(&i.layers));
         blobs.try_fold(true, |all, blob| Ok(all && self.has_blob(blob, scope)?))
@@ -281,8 +281,28 @@ impl Destination for OciDestination {
             (None, Some(image)) => Selection::Named(image.clone()),
             (None, None) => Selection::Only,
         };
-        let read = |entry: &Descriptor| self.read_manifest(entry);
+        let read = |entry: &Descriptor| self.manifest_of(entry);
         Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
+    }
+
+    fn referrers(
+        &self,
+        subject: &Digest,
+        scope: &Scope,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        self.beside(scope)?.referrers(subject, &|entry| self.manifest_of(entry))
+    }
+
+    fn read_manifest(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<RawManifest>, TransportError> {
+        scope.check()?;
+        match self.manifest_of(descriptor) {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     fn has_referrers(
@@ -292,7 +312,7 @@ impl Destination for OciDestination {
         scope: &Scope,
     ) -> Result<Vec<bool>, TransportError> {
         let beside = self.beside(scope)?;
-        let listed = beside.referrers(subject, &|entry| self.read_manifest(entry))?;
+        let listed = beside.referrers(subject, &|entry| self.manifest_of(entry))?;
         let there = |entry: &Descriptor| {
             let listed = listed.iter().any(|other| other.digest == entry.digest);
             Ok(listed && self.is_whole(entry, scope)?)
@@ -306,7 +326,7 @@ impl Destination for OciDestination {
         manifest: &RawManifest,
         scope: &Scope,
     ) -> Result<bool, TransportError> {
-        let there = self.beside(scope)?.attached(subject, what, &|e| self.read_manifest(e))?;
+        let there = self.beside(scope)?.attached(subject, what, &|e| self.manifest_of(e))?;
         let Some(there) = there else { return Ok(false) };
         let union = Union::of(&there, manifest).map_err(|source| TransportError::Manifest {
             subject: format!("attached to {subject} ({})", what.suffix()),

@@ -318,6 +318,22 @@ impl BundleCheck {
         Ok(Self { root: TrustedRoot::empty()?, without_log: true })
     }
 
+    /// Whether `bundle`, found beside `manifest`, is as good as a new one by this key (PEM). Bundles with certificates never
+    /// are: whom they name is not asked here.
+    ///
+    /// # Errors
+    /// It is not, for the reason that a judge would give; or the key is none that bundles can be signed with.
+    pub fn confirm(
+        &self,
+        bundle: &[u8],
+        manifest: &RawManifest,
+        key: &str,
+    ) -> Result<(), BundleFault> {
+        let holder = BundleHolder::key(key)
+            .map_err(|fault| BundleFault::Unsupported { failure: fault.to_string() })?;
+        self.judge(bundle, &BundleDraft::new(manifest), &holder)
+    }
+
     fn judge(
         &self,
         bundle: &[u8],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_copy::BundleSigner;
+use securecp_oci::RawManifest;
 use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, TRUSTED_ROOT_LIMIT};
 
 use super::sigstore::{ByKey, ByNotary};
@@ -81,6 +82,10 @@ impl BundleSigner for Unlogged {
         let holder = BundleHolder::key(&self.key.0.public_pem())?;
         Ok(draft.signed(signature, holder).finish(&[], &[], &self.check)?)
     }
+
+    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool {
+        self.check.confirm(bundle, manifest, &self.key.0.public_pem()).is_ok()
+    }
 }
 
 /// Makes bundles that a log sees.
@@ -106,5 +111,11 @@ impl BundleSigner for Logged {
         let answer = rekor.map(|log| log.record(&signed.rekor_v1_proposal(), &self.by.scope));
         let entry = answer.transpose()?.map(|answer| BundleLogEntry::of_rekor_v1(&answer));
         Ok(signed.finish(entry.transpose()?.as_slice(), &[], &self.check)?)
+    }
+
+    /// Whom a new certificate would name is only known once it is made, so a bundle with one is always made anew.
+    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool {
+        let key = self.by.notary.key_pem();
+        key.is_some_and(|key| self.check.confirm(bundle, manifest, &key).is_ok())
     }
 }
