@@ -319,6 +319,59 @@ fn each_name_is_signed_as_itself() {
     assert!(run.code != 0 && run.err.contains("3 names are to be written"), "{run:?}");
 }
 
+/// An index whose name stands may lack platforms: somebody copied only some of them. What was seen whole a short time ago is
+/// not asked for again.
+#[test]
+fn an_index_that_stands_without_its_images_is_completed() {
+    let bench = Bench::new();
+    let tags = ["v1", "v2"];
+    for tag in tags {
+        let platform = |architecture: &str| {
+            let text = format!("{architecture} {tag}");
+            Fixture::image(architecture, &[Layer::gzip(&[("f", text.as_bytes())]).unwrap()])
+        };
+        let index = Fixture::index(&[platform("amd64"), platform("arm64")]);
+        index.push(bench.staging.address(), "app", Some(tag)).unwrap();
+        let name = format!("app:{tag}");
+        bench.ok("-q --platform linux/amd64", &name, &[&name]);
+    }
+    let images = || {
+        let indexes = tags.map(|tag| {
+            let target = format!("/v2/app/manifests/{tag}");
+            let index = Request::new("GET", &target).send(bench.production.address()).unwrap();
+            serde_json::from_str::<Value>(&index.text()).unwrap()
+        });
+        let entries = indexes.iter().flat_map(|index| index["manifests"].as_array().unwrap());
+        let digests = entries.map(|entry| entry["digest"].as_str().unwrap().to_owned());
+        digests.collect::<Vec<_>>()
+    };
+    let images = images();
+    let there = || {
+        images
+            .iter()
+            .filter(|d| tag(bench.production.address(), &format!("app:{d}")).is_some())
+            .count()
+    };
+    let asked = || {
+        let asked = images.iter().map(|d| bench.to.requests("HEAD", &format!("/manifests/{d}")));
+        let asked = asked.sum::<usize>();
+        bench.to.clear_log();
+        asked
+    };
+    assert_eq!(there(), 2, "of four");
+    bench.ok("-q --all --all-tags", "app", &["app"]);
+    assert_eq!(there(), 4);
+    asked();
+    bench.ok("-q --all --all-tags", "app", &["app"]);
+    assert_eq!(asked(), 0, "they were put a moment ago");
+    bench.ok("-q --all --all-tags --no-journal", "app", &["app"]);
+    assert_eq!(asked(), 4, "without notes they are looked for");
+    std::fs::remove_dir_all(bench.place.path("home")).unwrap();
+    bench.ok("-q --all --all-tags", "app", &["app"]);
+    bench.ok("-q --all --all-tags", "app", &["app"]);
+    assert_eq!(asked(), 4, "once, and noted");
+}
+
 const DELAY: Duration = Duration::from_millis(50);
 const TAGS: usize = 20;
 

@@ -31,6 +31,7 @@ mod schema1;
 mod select;
 mod signing;
 mod survey;
+mod whole;
 mod written;
 
 pub use chain::Step;

@@ -10,6 +10,7 @@ use crate::plan::{Plan, PlannedName};
 use crate::protection::Protection;
 use crate::route::{Storage, StorageName};
 use crate::run::Writings;
+use crate::whole;
 
 /// What became of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub(crate) fn commit<'a>(
         .workers
         .each(&moving, |moving| moving.commit().map_err(|cause| (moving.storage.to.name(), cause)));
     noted.end(plan, &locked(&states), ended.is_ok());
+    if ended.is_ok() {
+        whole::note_written(plan, copying, manifests);
+    }
     ended.map(drop).map_err(|(place, cause)| failure(plan, &locked(&states), place, cause))
 }
 

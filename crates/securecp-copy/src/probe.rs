@@ -11,6 +11,7 @@ use crate::job::Copying;
 use crate::route::{Storage, StorageName};
 use crate::select::Select;
 use crate::survey::Found;
+use crate::whole;
 
 /// What one storage has and takes, asked without any effect.
 #[derive(Debug, Clone)]
@@ -78,13 +79,11 @@ impl Probe<'_> {
         to.check(scope)?;
         let names = workers.each(&storage.names, |name| self.name(name))?;
         let routes = storage.routes();
-        let settled = self.settled(&names, found);
         let coming: Vec<&Found> = routes.iter().map(|route| found[*route]).collect();
         let beside = routes.iter().filter(|_| to.accepts().evidence).map(|route| &evidence[*route]);
         let beside: Vec<&Carried> = beside.collect();
-        let whole: Vec<&Found> = settled.iter().map(|route| found[*route]).collect();
+        let (mut has_manifest, whole) = self.settled(&names, found)?;
         let mut has_blob = certain(blobs_of(&whole, &[]).into_iter().map(|blob| blob.digest));
-        let mut has_manifest = certain(manifests_of(&whole).iter().map(|m| m.digest().clone()));
         if to.vouches_for_names() {
             has_manifest.extend(names.iter().filter_map(|name| Some((name.now.clone()?, true))));
         }
@@ -128,20 +127,45 @@ impl Probe<'_> {
         Ok(manifests.iter().map(|manifest| manifest.digest().clone()).zip(found).collect())
     }
 
-    /// The routes whose every name here stands for their image already. Among many images such a one is taken as whole,
-    /// unless only some of its platforms are copied: it may have come as others.
-    fn settled(&self, names: &[Name], found: &[&Found]) -> Vec<usize> {
-        let job = self.copying.job;
+    /// Which manifests the storage has of images for which all names here stand already, and which of those images it
+    /// has whole. Among many images, the blobs of such a one are not asked for again. Its manifests are: somebody may have
+    /// copied the index with only some of its platforms.
+    fn settled<'f>(
+        &self,
+        names: &[Name],
+        found: &[&'f Found],
+    ) -> Result<(HashMap<Digest, bool>, Vec<&'f Found>), TransportError> {
+        let Copying { job, workers, .. } = self.copying;
         let partial = matches!(job.select, Select::Platforms { .. });
         if job.routes.len() < 2 || partial || !self.storage.to.vouches_for_names() {
-            return Vec::new();
+            return Ok(Default::default());
         }
-        let stands = |name: &Name| {
-            let root = found[name.route].manifests().first();
-            root.is_some_and(|root| name.now.as_ref() == Some(root.subject.manifest.digest()))
-        };
+        let mut stand: Vec<&Found> = self.standing(names, found);
+        let known = whole::known(job, self.storage.to);
+        let unknown = stand.iter().filter(|found| !known.contains(root(found).digest()));
+        let below = unknown.flat_map(|found| &found.manifests()[1..]);
+        let below: Vec<&RawManifest> = each_once(below.map(|found| &found.subject.manifest));
+        let there = workers.each(&below, |m| self.storage.to.has_manifest(m, job.scope))?;
+        let digests = below.iter().map(|manifest| manifest.digest().clone());
+        let mut there: HashMap<Digest, bool> = digests.zip(there).collect();
+        let has = |digest: &Digest| there.get(digest) == Some(&true);
+        stand.retain(|found| {
+            let mut below = found.manifests()[1..].iter().map(|found| &found.subject.manifest);
+            known.contains(root(found).digest()) || below.all(|manifest| has(manifest.digest()))
+        });
+        whole::note(job, self.storage.to, stand.iter().map(|found| root(found)));
+        let known = stand.iter().filter(|found| known.contains(root(found).digest()));
+        let known = manifests_of(&known.copied().collect::<Vec<_>>());
+        there.extend(known.into_iter().map(|manifest| (manifest.digest().clone(), true)));
+        Ok((there, stand))
+    }
+
+    /// The images for which every name here stands already.
+    fn standing<'f>(&self, names: &[Name], found: &[&'f Found]) -> Vec<&'f Found> {
+        let stands = |name: &Name| name.now.as_ref() == Some(root(found[name.route]).digest());
         let all = |route: &usize| names.iter().filter(|name| name.route == *route).all(stands);
-        self.storage.routes().into_iter().filter(all).collect()
+        let routes = self.storage.routes().into_iter().filter(all);
+        routes.map(|route| found[route]).collect()
     }
 
     fn name(&self, name: &StorageName<'_>) -> Result<Name, TransportError> {
@@ -171,6 +195,10 @@ impl Probe<'_> {
     }
 }
 
+fn root(found: &Found) -> &RawManifest {
+    &found.manifests()[0].subject.manifest
+}
+
 fn certain(digests: impl Iterator<Item = Digest>) -> HashMap<Digest, bool> {
     digests.map(|digest| (digest, true)).collect()
 }
@@ -189,9 +217,10 @@ fn blobs_of(coming: &[&Found], beside: &[&Carried]) -> Vec<Descriptor> {
 /// Every manifest, each digest once.
 fn manifests_of<'a>(coming: &[&'a Found]) -> Vec<&'a RawManifest> {
     let manifests = coming.iter().flat_map(|found| found.manifests());
+    each_once(manifests.map(|found| &found.subject.manifest))
+}
+
+fn each_once<'a>(manifests: impl Iterator<Item = &'a RawManifest>) -> Vec<&'a RawManifest> {
     let mut seen = HashSet::new();
-    manifests
-        .map(|found| &found.subject.manifest)
-        .filter(|manifest| seen.insert(manifest.digest().clone()))
-        .collect()
+    manifests.filter(|manifest| seen.insert(manifest.digest().clone())).collect()
 }
