@@ -137,9 +137,7 @@ fn an_error_between_names_says_which_moved() {
     assert_eq!(bench.tag("app:v3").as_ref(), Some(&digest));
     assert_eq!(bench.tag("app:v1"), None, "the name that was given comes last");
     let app = format!("docker://{}/app", bench.to.address());
-    for part in
-        [format!("moved: {app}:v3"), format!("not known: {app}:v2"), format!("not moved: {app}:v1")]
-    {
+    for part in [format!("moved: {app}:v3"), format!("not moved: {app}:v1, {app}:v2")] {
         assert!(run.err.contains(&part), "{part}: {}", run.err);
     }
     let receipt: Value = serde_json::from_str(&run.out).unwrap();
@@ -149,7 +147,29 @@ fn an_error_between_names_says_which_moved() {
         .iter()
         .map(|name| name["state"].as_str().unwrap())
         .collect();
-    assert_eq!(states, ["notMoved", "unclear", "moved"]);
+    assert_eq!(states, ["notMoved", "notMoved", "moved"]);
+}
+
+/// An answer that was lost says nothing; the registry is asked what the name stands for.
+#[test]
+fn a_name_whose_answer_was_lost_is_looked_at() {
+    let bench = Bench::new();
+    let digest = bench.push("v1", "one");
+    let lose = || Rule::new("PUT", "/v2/app/manifests/v1$").unwrap().with(Fault::LoseAnswer);
+    bench.to.add(lose());
+    bench.ok("-q --retry-times 0", "app:v1", &["app:v1"]);
+    assert_eq!(bench.tag("app:v1"), Some(digest));
+
+    let bench = Bench::new();
+    bench.push("v1", "one");
+    bench.to.add(lose());
+    let failing = Rule::new("HEAD", "/v2/app/manifests/v1$").unwrap().nth(2);
+    bench.to.add(failing.with(Fault::Answer(Reply::error(403, "DENIED", "no"))));
+    let run = bench.run("-q --json --retry-times 0", "app:v1", &["app:v1"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("not known: docker://"), "{}", run.err);
+    let receipt: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(receipt["names"][0]["state"], "unclear", "{receipt}");
 }
 
 #[test]

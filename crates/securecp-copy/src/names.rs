@@ -151,10 +151,10 @@ impl<'a> Moving<'a> {
     }
 }
 
-/// One name that did not move needs no list.
+/// One name needs no list, unless it is not simply where it was.
 fn failure(plan: &Plan, states: &[NameState], place: String, cause: Cause) -> CopyError {
     let cause = match states {
-        [_] => cause,
+        [NameState::NotMoved | NameState::Stands | NameState::Lost] => cause,
         _ => {
             let names = plan.names().iter().zip(states);
             let names = names.map(|(name, state)| (plan.shown(name), *state)).collect();

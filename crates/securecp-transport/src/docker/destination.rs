@@ -5,7 +5,7 @@ use securecp_layer::{Layer, Scope};
 use securecp_oci::{
     Algorithm, Attached, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
 };
-use securecp_registry::{Beside, BlobUpload, Client, ManifestName, RegistryError};
+use securecp_registry::{Beside, BlobUpload, Client, ManifestName, Problem, RegistryError};
 
 use crate::docker::attachments::attach;
 use crate::docker::{SignatureStorage, evidence, failure, kept, reference};
@@ -29,6 +29,12 @@ pub(crate) struct DockerDestination {
     signatures: Option<SignatureStorage>,
     /// Whether the registry keeps signatures, once that is known.
     keeps: OnceLock<bool>,
+}
+
+/// A tag that did not move, or of which it is not known.
+struct NotNamed {
+    cause: TransportError,
+    unclear: bool,
 }
 
 impl DockerDestination {
@@ -62,11 +68,7 @@ impl DockerDestination {
     }
 
     /// Moves tags at the same time.
-    fn name_all(
-        &self,
-        names: &[(usize, &Naming<'_>)],
-        scope: &Scope,
-    ) -> Vec<Result<(), TransportError>> {
+    fn name_all(&self, names: &[(usize, &Naming<'_>)], scope: &Scope) -> Vec<Result<(), NotNamed>> {
         thread::scope(|threads| {
             let mut begun = Vec::new();
             for (_, naming) in names {
@@ -80,14 +82,35 @@ impl DockerDestination {
     }
 
     /// Moves one tag. What goes by its digest alone has no name to move.
-    fn name_it(&self, naming: &Naming<'_>, scope: &Scope) -> Result<(), TransportError> {
+    fn name_it(&self, naming: &Naming<'_>, scope: &Scope) -> Result<(), NotNamed> {
         let Some(entry) = naming.entry else { return Ok(()) };
-        let tag: Tag = entry.parse().map_err(|source| TransportError::Reference {
-            name: format!("{}:{entry}", self.reference.repository()),
-            source,
+        let tag: Tag = entry.parse().map_err(|source| {
+            let name = format!("{}:{entry}", self.reference.repository());
+            NotNamed { cause: TransportError::Reference { name, source }, unclear: false }
         })?;
-        let put = self.client.put_manifest(ManifestName::Tag(&tag), naming.root, scope);
-        put.map(drop).map_err(failure)
+        match self.client.put_manifest(ManifestName::Tag(&tag), naming.root, scope) {
+            Ok(_) => Ok(()),
+            Err(error) => self.look_again(&tag, naming.root.digest(), error, scope),
+        }
+    }
+
+    /// A failure does not tell whether the tag moved: an answer may have been lost, also that of an earlier attempt. What
+    /// stands where it should has moved; what is refused and stands elsewhere has not.
+    fn look_again(
+        &self,
+        tag: &Tag,
+        wanted: &Digest,
+        error: RegistryError,
+        scope: &Scope,
+    ) -> Result<(), NotNamed> {
+        let refused = matches!(error.problem(), Problem::Refused(_)) && !error.is_transient();
+        let lost = refused || error.is_transient();
+        let now = self.digest_of(ManifestName::Tag(tag), scope);
+        match now {
+            Ok(Some(now)) if lost && now == *wanted => Ok(()),
+            Ok(_) => Err(NotNamed { cause: failure(error), unclear: !refused }),
+            Err(_) => Err(NotNamed { cause: failure(error), unclear: true }),
+        }
     }
 
     fn holds_signatures(&self) -> bool {
@@ -350,9 +373,9 @@ impl Writing for DockerWriting<'_> {
             for ((position, _), put) in together.iter().zip(self.to.name_all(together, scope)) {
                 match put {
                     Ok(()) => moved.push(*position),
-                    Err(error) => {
-                        cause.get_or_insert(error);
-                        unclear.push(*position);
+                    Err(not) => {
+                        cause.get_or_insert(not.cause);
+                        unclear.extend(not.unclear.then_some(*position));
                     }
                 }
             }
