@@ -1,11 +1,10 @@
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT};
 use securecp_transport::{Destination, Source, TransportError};
 use securecp_trust::{BundleArtifact, FetchFailure, StoredBundle};
 
+use crate::budget::{Budget, read_whole};
 use crate::edits::Signing;
 use crate::survey::chain_text;
 
@@ -18,8 +17,7 @@ const ARTIFACT_TYPE: &str = "application/vnd.dev.sigstore.bundle";
 pub(crate) struct BundleSearch<'a> {
     shelf: Shelf<'a>,
     scope: &'a Scope,
-    /// Bytes that may still be read.
-    left: AtomicU64,
+    budget: Budget,
 }
 
 /// Where bundles may stand.
@@ -67,7 +65,7 @@ pub(crate) fn standing(
 
 impl<'a> BundleSearch<'a> {
     pub(crate) fn new(shelf: Shelf<'a>, scope: &'a Scope) -> Self {
-        Self { shelf, scope, left: AtomicU64::new(TOTAL_LIMIT) }
+        Self { shelf, scope, budget: Budget::new(TOTAL_LIMIT) }
     }
 
     /// Everything that was stored as a bundle for `subject`, or why it could not be had; an error only if the job was
@@ -76,12 +74,15 @@ impl<'a> BundleSearch<'a> {
         &self,
         subject: &RawManifest,
     ) -> Result<Result<Vec<StoredBundle>, FetchFailure>, TransportError> {
-        match self.read(subject) {
-            Ok(found) => Ok(Ok(found)),
-            Err(Failed::Transport(error @ TransportError::Stopped(_))) => Err(error),
-            Err(Failed::Transport(error)) => Ok(Err(FetchFailure(chain_text(&error)))),
-            Err(Failed::TooMuch(why)) => Ok(Err(FetchFailure(why))),
-        }
+        let failed = match self.read(subject) {
+            Ok(found) => return Ok(Ok(found)),
+            Err(Failed::Transport(error @ TransportError::Stopped(_))) => return Err(error),
+            Err(Failed::Transport(error)) => chain_text(&error),
+            Err(Failed::TooMuch(why)) => why,
+        };
+        // What was cut short by a stop says nothing of the image.
+        self.scope.check()?;
+        Ok(Err(FetchFailure(failed)))
     }
 
     fn read(&self, subject: &RawManifest) -> Result<Vec<StoredBundle>, Failed> {
@@ -123,17 +124,10 @@ impl<'a> BundleSearch<'a> {
 
     /// A blob whose size is bounded already.
     fn content(&self, blob: &Descriptor) -> Result<Option<Bytes>, Failed> {
-        let take = |left: u64| left.checked_sub(blob.size);
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Failed::TooMuch(format!("more than {TOTAL_LIMIT} bytes of bundles")));
-        }
-        let Some(mut layer) = self.shelf.blob(blob, self.scope)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        while let Some(chunk) = layer.next().map_err(TransportError::from)? {
-            bytes.extend_from_slice(&chunk);
-        }
-        layer.finish().map_err(TransportError::from)?;
-        Ok(Some(bytes.into()))
+        let taken = self.budget.take(blob.size);
+        taken.map_err(|exceeded| Failed::TooMuch(format!("bundles: {exceeded}")))?;
+        let layer = self.shelf.blob(blob, self.scope)?;
+        Ok(layer.map(read_whole).transpose()?)
     }
 }
 

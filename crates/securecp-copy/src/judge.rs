@@ -4,10 +4,12 @@ use securecp_layer::Scope;
 use securecp_transport::Source;
 use securecp_trust::{Admitted, Gate, Policy, Verdict};
 
+use crate::budget::Budget;
 use crate::error::CopyError;
 use crate::job::Effort;
 use crate::parallel::Workers;
 use crate::select::Select;
+use crate::survey::MEMORY_LIMIT;
 use crate::survey::{Found, Survey};
 
 /// One judgement without a copy.
@@ -47,7 +49,8 @@ pub fn admit(trial: &Trial<'_>) -> Result<Admitted<Found>, CopyError> {
 fn read(trial: &Trial<'_>) -> Result<Found, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
-    Survey { from, select, workers, scope, gate: trial.gate, kept: None }.read()
+    let (gate, budget) = (trial.gate, Budget::new(MEMORY_LIMIT));
+    Survey { from, select, workers, scope, gate, kept: None, budget }.read()
 }
 
 impl fmt::Debug for Trial<'_> {

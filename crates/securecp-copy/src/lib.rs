@@ -9,6 +9,7 @@
 //!
 //! Start at [`Job`] and [`copy`].
 
+mod budget;
 mod bundles;
 mod cached;
 mod chain;

@@ -12,6 +12,7 @@ use securecp_oci::{
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
 
+use crate::budget::{Budget, read_whole};
 use crate::bundles::{BundleSearch, Shelf};
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
@@ -22,6 +23,8 @@ use crate::select::{IndexMode, Select};
 
 /// Largest configuration that is read, in bytes: 4 MiB.
 pub(crate) const CONFIG_LIMIT: usize = 4 << 20;
+/// Most bytes that are kept of one image's manifests, signatures and configurations: 128 MiB.
+pub(crate) const MEMORY_LIMIT: u64 = 128 << 20;
 /// Deepest nesting of indexes.
 const DEPTH_LIMIT: usize = 8;
 /// Most manifests of one image.
@@ -150,7 +153,8 @@ fn survey_one(copying: &Copying<'_>, route: &Route<'_>) -> Result<Found, CopyErr
     let (from, select, scope) = (route.from, job.select, job.scope);
     // A single image is read as it is at its source, also where that costs a request.
     let kept = job.journal.filter(|_| job.routes.len() > 1 && from.repository().is_some());
-    let survey = Survey { from, select, workers, scope, gate: job.gate, kept };
+    let budget = Budget::new(MEMORY_LIMIT);
+    let survey = Survey { from, select, workers, scope, gate: job.gate, kept, budget };
     let mut found = survey.read()?;
     let converts = |accepts: Accepts| may_convert(&accepts, &found.manifests);
     if job.edits.need_config() || route.to.iter().any(|target| converts(target.to.accepts())) {
@@ -176,6 +180,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) gate: &'a Gate<'a>,
     /// Manifests that earlier runs have read.
     pub(crate) kept: Option<&'a Journal>,
+    /// Bytes of manifests, signatures and configurations.
+    pub(crate) budget: Budget,
 }
 
 impl Survey<'_> {
@@ -293,13 +299,20 @@ impl Survey<'_> {
     fn child(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
         let kept = self.kept.and_then(|journal| journal.kept(&entry.digest));
         if let Some(Ok(found)) = kept.map(|bytes| RawManifest::read(bytes, Declared::from(entry))) {
-            return Ok(found);
+            return self.keep(found.size()).map(|()| found);
         }
         let found = self.from.manifest(entry, self.scope).map_err(|e| self.failed(e))?;
+        self.keep(found.size())?;
         if let Some(journal) = self.kept {
             journal.keep(found.digest(), found.bytes());
         }
         Ok(found)
+    }
+
+    /// Makes sure that so many bytes more may be kept in memory.
+    fn keep(&self, bytes: u64) -> Result<(), CopyError> {
+        let kept = self.budget.take(bytes);
+        kept.map_err(|exceeded| self.failed(Cause::TooMany(format!("manifests: {exceeded}"))))
     }
 
     fn too_deep(&self) -> CopyError {
@@ -389,16 +402,9 @@ impl Survey<'_> {
             );
             return Err(self.failed(Cause::TooMany(problem)));
         }
-        let read = || -> Result<Bytes, TransportError> {
-            let mut layer = self.from.blob(descriptor, self.scope)?;
-            let mut bytes = Vec::new();
-            while let Some(chunk) = layer.next()? {
-                bytes.extend_from_slice(&chunk);
-            }
-            layer.finish()?;
-            Ok(bytes.into())
-        };
-        read().map_err(|e| self.failed(e))
+        self.keep(descriptor.size)?;
+        let read = self.from.blob(descriptor, self.scope).and_then(read_whole);
+        read.map_err(|e| self.failed(e))
     }
 
     fn read_signatures(&self, manifests: &mut [FoundManifest]) -> Result<(), CopyError> {
@@ -445,8 +451,18 @@ impl Survey<'_> {
     ) -> Result<Result<Vec<Signature>, FetchFailure>, CopyError> {
         match self.from.signatures(manifest, place, self.scope) {
             Err(TransportError::Stopped(stopped)) => Err(self.failed(stopped)),
-            Err(error) => Ok(Err(FetchFailure(chain_text(&error)))),
-            Ok(signatures) => Ok(Ok(signatures)),
+            Err(error) => {
+                // What was cut short by a stop says nothing of the image.
+                self.scope.check().map_err(|stopped| self.failed(stopped))?;
+                Ok(Err(FetchFailure(chain_text(&error))))
+            }
+            Ok(signatures) => {
+                let bytes = signatures.iter().map(|one| one.bytes_kept() as u64).sum();
+                let kept = self.budget.take(bytes);
+                Ok(kept
+                    .map(|()| signatures)
+                    .map_err(|exceeded| FetchFailure(format!("with the manifests, {exceeded}"))))
+            }
         }
     }
 

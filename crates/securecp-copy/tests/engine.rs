@@ -49,6 +49,8 @@ enum Fault {
     Stalls,
     /// Signatures cannot be looked up.
     NoSignatures,
+    /// The job is stopped while signatures are looked up, and the source says something else.
+    StoppedAtSignatures,
 }
 
 struct Memory {
@@ -176,13 +178,18 @@ impl Source for Memory {
         &self,
         _: &RawManifest,
         place: Place,
-        _: &Scope,
+        scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
+        if self.fault == Fault::StoppedAtSignatures {
+            scope.cancel();
+        }
         match (self.fault, place) {
-            (Fault::NoSignatures, _) => Err(TransportError::Unsupported {
-                name: self.name(),
-                problem: "signature store is down".to_owned(),
-            }),
+            (Fault::NoSignatures | Fault::StoppedAtSignatures, _) => {
+                Err(TransportError::Unsupported {
+                    name: self.name(),
+                    problem: "signature store is down".to_owned(),
+                })
+            }
             (_, Place::Root) => Ok(self.signatures.clone()),
             _ => Ok(Vec::new()),
         }
@@ -566,6 +573,46 @@ fn signatures_that_cannot_be_looked_up_are_not_none() {
     let (from, to) = (Memory { fault: Fault::NoSignatures, ..two_platforms() }, Shelf::new());
     let error = Ask::new(&from, &to).copy().unwrap_err();
     assert!(error.cause.to_string().contains("signature store is down"), "{error:?}");
+    assert!(to.effects().is_empty());
+}
+
+/// A stop while signatures are looked up is a stop: nothing is known of the image.
+#[test]
+fn a_stop_while_signatures_are_looked_up_is_no_refusal() {
+    let (from, to) =
+        (Memory { fault: Fault::StoppedAtSignatures, ..two_platforms() }, Shelf::new());
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    assert!(error.is_stopped() && !error.is_refused(), "{error:?}");
+    assert!(to.effects().is_empty());
+}
+
+/// Each within its bound, and together more than a machine should hold.
+#[test]
+fn manifests_and_signatures_are_bounded_together() {
+    const LARGE: usize = 4 << 20;
+    let spaces = " ".repeat(LARGE - 200);
+    let mut from = two_platforms();
+    let mut entries = Vec::new();
+    for number in 0..33 {
+        let text = format!(
+            r#"{{"schemaVersion":2,"annotations":{{"n":"{number}"}},{spaces}"manifests":[]}}"#
+        );
+        let manifest = read(text, MediaType::OCI_INDEX);
+        entries.push(json(&manifest.descriptor()));
+        from.manifests.insert(manifest.digest().clone(), manifest);
+    }
+    let root = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
+    from.root = read(root, MediaType::OCI_INDEX);
+    let to = Shelf::new();
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    let text = error.cause.to_string();
+    assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
+
+    let large = Signature::Simple(Bytes::from(vec![0x90; LARGE]));
+    let from = Memory { signatures: vec![large; 33], ..two_platforms() };
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    let text = error.cause.to_string();
+    assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
     assert!(to.effects().is_empty());
 }
 

@@ -92,6 +92,17 @@ impl Signature {
         }
     }
 
+    /// How many bytes of content it holds.
+    pub fn bytes_kept(&self) -> usize {
+        match self {
+            Self::Simple(bytes) => bytes.len(),
+            Self::Sigstore { media_type, payload, annotations } => {
+                let annotations = annotations.iter().map(|(name, value)| name.len() + value.len());
+                media_type.len() + payload.len() + annotations.sum::<usize>()
+            }
+        }
+    }
+
     /// The stored form, the same bytes that the reference writes.
     pub fn to_blob(&self) -> Bytes {
         match self {

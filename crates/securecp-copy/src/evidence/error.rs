@@ -12,6 +12,14 @@ pub enum EvidenceError {
         /// The limit.
         limit: usize,
     },
+    /// There are more bytes of it than any image has.
+    #[error("evidence {digest} and what was read before it have more than {limit} bytes")]
+    TooMuch {
+        /// The piece with which it became too much.
+        digest: Digest,
+        /// The limit.
+        limit: u64,
+    },
     /// Evidence of evidence goes on and on.
     #[error("evidence of {manifest} refers to evidence more than {limit} deep")]
     TooDeep {

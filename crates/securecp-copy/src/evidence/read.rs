@@ -6,6 +6,7 @@ use securecp_transport::Source;
 
 use super::limits;
 use super::{EvidenceBody, EvidenceError};
+use crate::budget::Budget;
 use crate::error::Cause;
 
 /// Reads pieces of evidence and refuses what only looks like one.
@@ -14,6 +15,7 @@ pub(super) struct Reader<'a> {
     /// Artifact types that are carried whatever they are.
     pub(super) types: &'a [String],
     pub(super) scope: &'a Scope,
+    pub(super) budget: Budget,
 }
 
 impl Reader<'_> {
@@ -23,7 +25,7 @@ impl Reader<'_> {
         listed: &Descriptor,
         subject: &Digest,
     ) -> Result<EvidenceBody, Cause> {
-        let manifest = self.from.manifest(listed, self.scope)?;
+        let manifest = self.keep(self.from.manifest(listed, self.scope)?)?;
         let digest = || manifest.digest().clone();
         let of = manifest.view().subject().map(|found| &found.digest);
         if of != Some(subject) {
@@ -44,6 +46,16 @@ impl Reader<'_> {
             body.manifests().try_for_each(check_size)?;
         }
         Ok(body)
+    }
+
+    /// Evidence is bounded piece by piece, and all of it together.
+    fn keep(&self, manifest: RawManifest) -> Result<RawManifest, Cause> {
+        let kept = self.budget.take(manifest.size());
+        kept.map_err(|exceeded| EvidenceError::TooMuch {
+            digest: manifest.digest().clone(),
+            limit: exceeded.limit,
+        })?;
+        Ok(manifest)
     }
 
     /// What cosign attached. A tag is no list: what stands there is evidence because of its name, so it must not be
@@ -68,6 +80,7 @@ impl Reader<'_> {
             .into());
         }
         check_size(&manifest)?;
+        let manifest = self.keep(manifest)?;
         Ok(EvidenceBody { manifest, parts: Vec::new() })
     }
 
@@ -91,7 +104,7 @@ impl Reader<'_> {
                     let what = "more manifests below it".to_owned();
                     return Err(EvidenceError::TooLarge { digest, what, limit }.into());
                 }
-                let part = self.from.manifest(entry, self.scope)?;
+                let part = self.keep(self.from.manifest(entry, self.scope)?)?;
                 found.push(part.clone());
                 open.push(part);
             }

@@ -9,6 +9,7 @@ use super::{
     Carried, Evidence, EvidenceBody, EvidenceChoice, EvidenceError, EvidenceForm, EvidenceKind,
     EvidenceOf, Left, limits,
 };
+use crate::budget::Budget;
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
 use crate::survey::{Found, chain_text};
@@ -60,6 +61,7 @@ impl<'a> Search<'a> {
             from: job.routes[route].from,
             types: &job.edits.evidence.types,
             scope: job.scope,
+            budget: Budget::new(limits::MEMORY),
         };
         let storages = storages.filter(|(_, to)| to.accepts().evidence).collect();
         Self { copying, found, reader, storages }
