@@ -212,3 +212,25 @@ fn manifest_digest_hashes_any_file() {
     let usage = place.run("manifest-digest");
     assert_eq!(usage.code, 64);
 }
+
+/// A script that pushes what "does not exist" must not take a damaged image for none.
+#[test]
+fn a_missing_part_is_not_a_missing_image() {
+    let place = Place::new();
+    image::two_platforms(&place.path("image"));
+    assert_eq!(place.run("inspect oci:image:v9").code, 2);
+    let index: serde_json::Value = serde_json::from_slice(&place.read("image/index.json")).unwrap();
+    let index = index["manifests"][0]["digest"].as_str().unwrap();
+    let index = std::fs::read(image::blob(&place.path("image"), index)).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    for entry in index["manifests"].as_array().unwrap() {
+        let digest = entry["digest"].as_str().unwrap();
+        std::fs::remove_file(image::blob(&place.path("image"), digest)).unwrap();
+    }
+    let run = place.run("inspect --override-arch amd64 oci:image:v1");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(!run.err.contains("hint:"), "{}", run.err);
+    let run = place.run("--policy accept.json copy -q --all oci:image:v1 dir:out");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(!run.err.contains("spelled"), "{}", run.err);
+}

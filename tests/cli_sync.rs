@@ -4,8 +4,12 @@
 
 mod cli;
 
+use std::net::SocketAddr;
+
 use cli::serve::Served;
 use cli::{Place, Run, image, listing};
+use securecp_oci::MediaType;
+use securecp_testkit::{Blob, Fixture, Layer};
 use serde_json::Value;
 
 /// A registry with the repositories `a/app` (tags v1, v2, 1.10) and `b/app` (tag v1).
@@ -196,6 +200,54 @@ fn one_image_that_is_refused_stops_all_of_them() {
     let run = shop.stable(shop.place.run(&format!("{line} --keep-going")));
     assert_eq!(run.code, 1, "{run:?}");
     assert_eq!(shop.usb(), ["app:1.10", "app:v1"]);
+}
+
+/// What an image loses on the way is told, and stands in the result.
+#[test]
+fn evidence_that_stays_behind_is_told() {
+    let shop = Shop::new();
+    let registry: SocketAddr = shop.served.address.parse().unwrap();
+    let image = Fixture::image("amd64", &[Layer::gzip(&[("f", b"content")]).unwrap()]);
+    image.push(registry, "c/app", Some("v1")).unwrap();
+    let sbom = Blob::new(MediaType::new("application/spdx+json"), "{}");
+    let sbom = Fixture::artifact("application/spdx+json", sbom, Some(&image.root));
+    sbom.push(registry, "c/app", None).unwrap();
+    let line =
+        "--src docker --dest docker --src-tls-verify=false --dest-tls-verify=false -q --json";
+    let told = |run: &Run| run.err.contains("stays behind");
+    let skipped = |run: &Run| {
+        let result: Value = serde_json::from_str(&run.out).unwrap();
+        result["images"][0]["evidence"]["skipped"].as_u64().unwrap()
+    };
+    let run = shop.ok(&format!("{line} HERE/c/app HERE/whole"));
+    assert_eq!((skipped(&run), told(&run)), (0, false), "{run:?}");
+    let run = shop.ok(&format!("{line} --format v2s2 --on-orphaned drop HERE/c/app HERE/other"));
+    assert_eq!((skipped(&run), told(&run)), (1, true), "{run:?}");
+}
+
+/// Two entries of a list may mean the same image.
+#[test]
+fn an_image_that_is_listed_twice_is_copied_once() {
+    let shop = Shop::new();
+    let list =
+        "HERE:\n  tls-verify: false\n  images: {a/app: [v1]}\n  images-by-tag-regex: {a/app: ^v}\n";
+    shop.place.write("list.yaml", list.replace("HERE", &shop.served.address));
+    let run = shop.ok("--src yaml --dest dir -q --json list.yaml usb");
+    let result: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(result["images"].as_array().unwrap().len(), 2, "{result}");
+    assert_eq!(shop.usb(), ["app:v1", "app:v2"]);
+}
+
+/// What is refused leaves the file of the digests as it was.
+#[test]
+fn a_refusal_touches_no_file() {
+    let shop = Shop::new();
+    shop.place.write("digests", "of yesterday\n");
+    let line = format!("--policy reject.json sync {TO_USB} -q --digestfile digests");
+    shop.place.write("reject.json", r#"{"default":[{"type":"reject"}]}"#);
+    let run = shop.place.run(&format!("{line} {} usb", shop.at("a/app")));
+    assert_eq!((run.code, shop.place.exists("usb")), (3, false), "{run:?}");
+    assert_eq!(shop.place.read("digests"), b"of yesterday\n");
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The one place where checked options become a job of the engine, for every command that copies.
 
-use securecp_copy::{Edits, Job, Outcome, Protection, copy};
+use securecp_copy::{Edits, Job, Outcome, Plan, Protection, Written, copy};
 use securecp_layer::{Report, Scope};
 use securecp_trust::{Gate, Policy, TrustFile};
 
 use crate::connect::Doors;
+use crate::evidence_view;
 use crate::failure::Failure;
 use crate::lookaside::Lookaside;
 use crate::policy;
-use crate::progress::ProgressStyle;
+use crate::progress::{ProgressStyle, warn};
 use crate::request::Terms;
 use crate::routes::{OpenRoute, with_routes};
 use crate::session::Session;
@@ -57,7 +58,7 @@ impl<'a> Copying<'a> {
             .require_signed(self.require_signed)
             .index_signature(self.terms.index_signature)
             .trust(self.trust.as_ref());
-        Ok(with_routes(routes, |routes| {
+        let outcome = with_routes(routes, |routes| {
             copy(&Job {
                 routes,
                 select: &self.terms.select,
@@ -71,7 +72,17 @@ impl<'a> Copying<'a> {
                 report: &*self.report,
                 journal: self.terms.resuming.uploads.journal.as_ref(),
             })
-        })?)
+        })?;
+        outcome.written.iter().for_each(|written| warn_of_losses(&outcome.plan, written));
+        Ok(outcome)
+    }
+}
+
+/// Evidence that stays behind is never left silently.
+fn warn_of_losses(plan: &Plan, written: &Written) {
+    for image in &written.images {
+        let receipt = evidence_view::receipt(plan, image);
+        receipt.skipped.iter().for_each(|one| warn(&evidence_view::warning(one)));
     }
 }
 

@@ -76,6 +76,15 @@ impl Failure {
         Self { exit: exit_of(&error), hint: hint::with_prefix(&error, prefix), error }
     }
 
+    /// What is missing is a part of an image that is there: the image asked for exists.
+    #[must_use]
+    pub(crate) fn of_part(self) -> Self {
+        match self.exit {
+            Exit::NotFound => Self { exit: Exit::Failed, hint: None, ..self },
+            _ => self,
+        }
+    }
+
     /// Adds the obvious next step.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

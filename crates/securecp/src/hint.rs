@@ -28,6 +28,9 @@ pub(crate) fn with_prefix(error: &anyhow::Error, prefix: &str) -> Option<String>
     let copy = copy_error(error);
     let hint = copy.and_then(of_copy);
     let hint = hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)));
+    // The name is right where only a part of the image is missing.
+    let of_part = copy.is_some_and(|copy| !copy.is_not_found());
+    let hint = hint.filter(|hint| !of_part || *hint != not_found());
     let looking = copy.is_some_and(|copy| copy.phase == Phase::Evidence && !copy.is_stopped());
     hint.or_else(|| looking.then(|| NO_EVIDENCE.to_owned()))
 }

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use indicatif::HumanBytes;
-use securecp_copy::{
-    Changed, FoundId, NameState, Outcome, Plan, Written, WrittenImage, WrittenName,
-};
+use securecp_copy::{Changed, FoundId, NameState, Outcome, Written, WrittenImage, WrittenName};
 use securecp_layer::Stopped;
 use serde_json::{Value, json};
 
@@ -17,8 +15,9 @@ use crate::copying::{Copying, doors};
 use crate::dialect::copy_lines;
 use crate::evidence_view;
 use crate::failure::Failure;
+use crate::files::check_writable;
 use crate::plan_view;
-use crate::progress::{ProgressStyle, warn};
+use crate::progress::ProgressStyle;
 use crate::request::CopyRequest;
 use crate::routes::{self, of_all_tags};
 use crate::session::Session;
@@ -27,7 +26,7 @@ use crate::session::Session;
 pub(crate) fn run(args: CopyArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = CopyRequest::new(args, &session.globals)?;
     if let Some(file) = &request.digestfile {
-        check_digestfile(file)?;
+        check_writable(file)?;
     }
     let outcome = match copy_image(&request, session) {
         Err(failure) if request.terms.json => {
@@ -96,7 +95,6 @@ fn show(
     outcome: &Outcome,
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
-    outcome.written.iter().for_each(|written| warn_of_losses(&outcome.plan, written));
     match (&outcome.written, request.terms.json) {
         (Some(written), true) => session.write_json(&result(request, outcome, written)),
         (Some(_), false) if session.dialect.is_skopeo() => say_as_skopeo(request, outcome, session),
@@ -106,14 +104,6 @@ fn show(
         }
         (None, true) => session.write_json(&plan_view::to_json(&outcome.plan)),
         (None, false) => session.write(plan_view::to_text(&outcome.plan).as_bytes()),
-    }
-}
-
-/// Evidence that stays behind is never left silently.
-fn warn_of_losses(plan: &Plan, written: &Written) {
-    for image in &written.images {
-        let receipt = evidence_view::receipt(plan, image);
-        receipt.skipped.iter().for_each(|one| warn(&evidence_view::warning(one)));
     }
 }
 
@@ -209,17 +199,6 @@ fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
             format!("copied {images}: {moved} names moved, {stood} stood already ({sent} sent)")
         }
     });
-}
-
-/// Looks before the copy whether the digest can be written after it.
-fn check_digestfile(file: &Path) -> Result<(), Failure> {
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let problem = match parent {
-        Some(parent) if !parent.is_dir() => format!("{} is not a directory", parent.display()),
-        _ if file.is_dir() => "it is a directory".to_owned(),
-        _ => return Ok(()),
-    };
-    Err(anyhow!("{problem}").context(format!("--digestfile {}", file.display())).into())
 }
 
 fn write_digest(file: &Path, written: &Written) -> Result<(), Failure> {

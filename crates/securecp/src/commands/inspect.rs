@@ -78,7 +78,8 @@ impl Look<'_, '_> {
             let entry = position.and_then(|position| index.manifests.get(position));
             let entry = entry.ok_or_else(|| self.no_platform(wish))?;
             let child = self.source.manifest(entry, self.session.scope);
-            manifest = self.named("reading a manifest of the index", child)?;
+            let child = self.named("reading a manifest of the index", child);
+            manifest = child.map_err(Failure::of_part)?;
         }
         Err(self.too_deep())
     }
@@ -99,7 +100,7 @@ impl Look<'_, '_> {
             layer.finish()?;
             Ok(Bytes::from(bytes))
         });
-        self.named("reading the configuration", read)
+        self.named("reading the configuration", read).map_err(Failure::of_part)
     }
 
     fn parsed(&self, bytes: &[u8]) -> Result<ImageConfig, Failure> {

@@ -1,7 +1,6 @@
 //! `securecp sync`
 
-use std::fs::File;
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,7 +12,9 @@ use serde_json::{Value, json};
 use crate::args::SyncArgs;
 use crate::connect::{DestinationDoor, SourceDoor};
 use crate::copying::{Copying, doors};
+use crate::evidence_view;
 use crate::failure::Failure;
+use crate::files::check_writable;
 use crate::plan_view;
 use crate::progress::{ProgressStyle, say};
 use crate::request::{PlaceRequest, SyncRequest};
@@ -35,9 +36,9 @@ pub(crate) fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<(), Failu
         return results.end();
     }
     let digestfile = request.digestfile.as_deref().filter(|_| !request.terms.dry_run);
-    let digests = digestfile.map(create).transpose()?;
+    digestfile.map_or(Ok(()), check_writable)?;
     copy_all(&request, &found, &mut results, session)?;
-    digests.map_or(Ok(()), |file| results.write_digests(file, &request))?;
+    digestfile.map_or(Ok(()), |file| results.write_digests(file))?;
     match request.terms.dry_run {
         true => results.show_plans(&request, session)?,
         false => results.show(&request, &found, session)?,
@@ -61,7 +62,10 @@ fn copy_all(
     };
     let copy = |pairs: &[Pair]| copying.copy(&gates.open(pairs)?, &request.protection);
     if request.keep_going {
-        found.pairs.chunks(1).for_each(|image| results.add(image, copy(image), session));
+        for image in found.pairs.chunks(1) {
+            session.scope.check()?;
+            results.add(image, copy(image), session);
+        }
     } else if !found.pairs.is_empty() {
         results.done(&found.pairs, copy(&found.pairs)?);
     }
@@ -115,10 +119,18 @@ fn pair_json(pair: &Pair) -> Value {
     json!({"source": pair.from.to_string(), "destination": pair.to.to_string()})
 }
 
+/// An image that is there now.
+struct Copied {
+    pair: Pair,
+    digest: Digest,
+    /// The receipt of its evidence.
+    evidence: Value,
+}
+
 /// What became of the images.
 #[derive(Default)]
 struct Results {
-    images: Vec<(Pair, Digest)>,
+    images: Vec<Copied>,
     /// Of a dry run.
     plans: Vec<Plan>,
     failed: Vec<Value>,
@@ -152,20 +164,21 @@ impl Results {
         let Some(written) = outcome.written else { return self.plans.push(outcome.plan) };
         self.sent_bytes += written.sent_bytes;
         for image in &written.images {
-            let pair = pairs[image.route].clone();
-            self.images.push((pair, image.root.digest().clone()));
+            let receipt = evidence_view::receipt(&outcome.plan, image);
+            self.images.push(Copied {
+                pair: pairs[image.route].clone(),
+                digest: image.root.digest().clone(),
+                evidence: evidence_view::to_json(&receipt),
+            });
         }
     }
 
-    fn write_digests(&self, mut file: File, request: &SyncRequest) -> Result<(), Failure> {
-        let lines: String =
-            self.images.iter().map(|(pair, digest)| format!("{digest} {}\n", pair.to)).collect();
-        let path = request.digestfile.as_deref().unwrap_or(Path::new(""));
-        Ok(file.write_all(lines.as_bytes()).with_context(|| {
-            format!(
-                "the images were copied, but their digests could not be written to {}",
-                path.display()
-            )
+    fn write_digests(&self, file: &Path) -> Result<(), Failure> {
+        let line = |copied: &Copied| format!("{} {}\n", copied.digest, copied.pair.to);
+        let lines: String = self.images.iter().map(line).collect();
+        let path = file.display();
+        Ok(fs::write(file, lines).with_context(|| {
+            format!("the images were copied, but their digests could not be written to {path}")
         })?)
     }
 
@@ -187,9 +200,9 @@ impl Results {
     ) -> Result<(), Failure> {
         let (count, sources) = (self.images.len(), found.sources);
         if session.dialect.is_skopeo() {
-            for (number, (pair, _)) in self.images.iter().enumerate() {
+            for (number, copied) in self.images.iter().enumerate() {
                 let text = format!("Copying image ref {}/{}", number + 1, found.pairs.len());
-                say(&session.dialect.log("info", &text, &names(pair)));
+                say(&session.dialect.log("info", &text, &names(&copied.pair)));
             }
             let text = format!("Synced {count} images from {sources} sources");
             say(&session.dialect.log("info", &text, &[]));
@@ -207,9 +220,10 @@ impl Results {
     }
 
     fn json(&self) -> Value {
-        let image = |(pair, digest): &(Pair, Digest)| {
-            let mut image = pair_json(pair);
-            image["digest"] = json!(digest.to_string());
+        let image = |copied: &Copied| {
+            let mut image = pair_json(&copied.pair);
+            image["digest"] = json!(copied.digest.to_string());
+            image["evidence"] = copied.evidence.clone();
             image
         };
         json!({
@@ -225,9 +239,4 @@ impl Results {
         }
         Err(Failure::new("Sync failed due to previous reported error(s) for one or more images"))
     }
-}
-
-/// Emptied before the first image moves, as in the reference.
-fn create(file: &Path) -> Result<File, Failure> {
-    Ok(File::create(file).with_context(|| format!("--digestfile {}", file.display()))?)
 }

@@ -95,13 +95,31 @@ pub(super) fn read(file: &Path, globals: &Globals) -> Result<Vec<Listed>, Failur
     }
     // Read twice: the first reading knows members that stand twice, the second keeps tags like 1.10 as they are written.
     let unmarshal = || format!("Failed to unmarshal \"{shown}\"");
-    let known: Option<Mapping> = serde_norway::from_slice(&bytes).with_context(unmarshal)?;
+    let known: Value = serde_norway::from_slice(&bytes).with_context(unmarshal)?;
+    check_credentials(&known).with_context(unmarshal)?;
     let raw: Option<BTreeMap<String, RawRegistry>> =
         serde_norway::from_slice(&bytes).with_context(unmarshal)?;
-    check_members(&known.unwrap_or_default(), globals)?;
+    check_members(known.as_mapping().unwrap_or(&Mapping::new()), globals)?;
     let listed = raw.unwrap_or_default().into_iter().map(|(name, raw)| listed(name, raw, globals));
     let listed = listed.collect::<Result<_, _>>();
     listed.map_err(|failure: Failure| failure.context(shown.to_string()))
+}
+
+/// What stands where credentials belong must not get into an error, as what is not of the expected kind would.
+fn check_credentials(known: &Value) -> anyhow::Result<()> {
+    if !matches!(known, Value::Mapping(_) | Value::Null) {
+        return Err(anyhow!("expected a mapping of registries"));
+    }
+    for (registry, members) in known.as_mapping().into_iter().flatten() {
+        let credentials = members.get("credentials");
+        if credentials.is_some_and(|found| !matches!(found, Value::Mapping(_) | Value::Null)) {
+            let registry = Escaped::new(registry.as_str().unwrap_or_default());
+            return Err(anyhow!(
+                "{registry}: credentials: expected a mapping with username and password"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_members(registries: &Mapping, globals: &Globals) -> Result<(), Failure> {
@@ -228,9 +246,11 @@ mod tests {
             assert!(parse(text, false).is_err(), "{text}");
             assert!(parse(text, true).is_ok(), "{text}");
         }
-        assert!(
-            !format!("{:?}", parse("r: {images: {a: []}, credentials: {password: p4ss}}", false))
-                .contains("p4ss")
-        );
+        for credentials in ["{password: p4ss}", "user:p4ss", "[p4ss]", "{password: {a: p4ss}}"] {
+            let text = format!("r: {{images: {{a: []}}, credentials: {credentials}}}");
+            let read = parse(&text, false);
+            assert!(!format!("{read:?}").contains("p4ss"), "{read:?}");
+        }
+        assert!(!format!("{:?}", parse("p4ss", false)).contains("p4ss"));
     }
 }

@@ -1,6 +1,6 @@
 //! Which images there are: tags are listed, directories walked, the YAML file read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ pub(crate) fn find(
     globals: &Globals,
     scope: &Scope,
 ) -> Result<Found, Failure> {
-    let mut search = Search { request, doors, scope, found: Found::default() };
+    let (found, seen) = (Found::default(), HashSet::new());
+    let mut search = Search { request, doors, scope, found, seen };
     match &request.source {
         SyncSource::Repository(reference) => search.repository(reference)?,
         SyncSource::Directory(path) => search.directory(path)?,
@@ -68,6 +69,7 @@ struct Search<'a> {
     doors: &'a Doors<'a>,
     scope: &'a Scope,
     found: Found,
+    seen: HashSet<(String, String)>,
 }
 
 impl Search<'_> {
@@ -142,7 +144,10 @@ impl Search<'_> {
         }
         let to = self.request.destination.name(full)?;
         let side = self.found.sides.len().saturating_sub(1);
-        self.found.pairs.push(Pair { from, to, side });
+        // Two entries of a list may choose the same image.
+        if self.seen.insert((from.to_string(), to.to_string())) {
+            self.found.pairs.push(Pair { from, to, side });
+        }
         Ok(())
     }
 
