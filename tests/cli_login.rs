@@ -135,3 +135,43 @@ fn common_mistakes() {
         assert_eq!((run.code, run.out.as_str()), (code, ""), "{line}");
     }
 }
+
+/// A terminal of its own for the program: types `answer` at the question, or sends SIGINT, and tells exit code, output and
+/// whether the terminal echoes again.
+const TERMINAL: &str = r#"
+import os, pty, signal, subprocess, sys, termios, time
+master, slave = pty.openpty()
+run = subprocess.Popen(sys.argv[2:], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+said = b""
+while not said.endswith(b": "):
+    said += run.stderr.read(1)
+echo = bool(termios.tcgetattr(slave)[3] & termios.ECHO)
+os.kill(run.pid, signal.SIGINT) if sys.argv[1] == "" else os.write(master, sys.argv[1].encode() + b"\n")
+out, err = run.communicate(timeout=60)
+after = bool(termios.tcgetattr(slave)[3] & termios.ECHO)
+print(run.returncode, echo, after, (said + out + err).decode().replace("\n", "|"))
+"#;
+
+/// Ctrl-C at a question ends the program, and the terminal shows again what is typed.
+#[test]
+fn a_question_is_answered_or_given_up() {
+    let place = Place::new();
+    let address = registry();
+    let ask = |answer: &str| {
+        let program = env!("CARGO_BIN_EXE_securecp");
+        let line = format!("login --tls-verify=false --authfile auth.json -u alice {address}");
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", TERMINAL, answer, program]).args(line.split(' '));
+        let output = python.current_dir(place.path("")).env("HOME", place.path("home")).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let typed = ask("open sesame");
+    assert!(typed.starts_with("0 False True Password: "), "{typed}");
+    assert!(!typed.contains("sesame"), "{typed}");
+    assert!(
+        String::from_utf8(place.read("auth.json")).unwrap().contains("YWxpY2U6b3BlbiBzZXNhbWU=")
+    );
+    let given_up = ask("");
+    assert!(given_up.starts_with("1 False True Password: "), "{given_up}");
+    assert!(given_up.contains("nothing was answered"), "{given_up}");
+}

@@ -1,6 +1,7 @@
 //! In whose words the program speaks: its own, or those of the reference, for scripts that were written for it.
 //!
-//! Only exit codes and texts differ. What is judged, verified and written does not.
+//! Exit codes and texts differ, and what cannot take effect or cannot travel is a warning instead of an error. What is
+//! judged, verified and signed does not differ.
 
 use std::ffi::OsStr;
 use std::fmt::Write;

@@ -2,13 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use securecp_layer::Scope;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+
+/// Whether the first signal came.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the user asked for an end; for waits that no scope ends.
+pub(crate) fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
 
 /// Cancels `scope` at the first signal.
 pub(crate) fn cancel_on_signals(scope: &Scope) -> io::Result<()> {
@@ -20,7 +28,12 @@ pub(crate) fn cancel_on_signals(scope: &Scope) -> io::Result<()> {
     }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let scope = scope.clone();
-    let listen = move || signals.forever().for_each(|_| scope.cancel());
+    let listen = move || {
+        signals.forever().for_each(|_| {
+            ASKED.store(true, Ordering::Relaxed);
+            scope.cancel();
+        });
+    };
     thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
     Ok(())
 }
