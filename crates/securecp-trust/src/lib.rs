@@ -46,11 +46,12 @@ pub use sigstore::{
     ArtifactFault, AttachmentDraft, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft,
     BundleFault, BundleHolder, BundleLogEntry, CertificateFault, ChangeRecord, Evidence, Found,
     FoundVerdict, LogEntryFault, PublicKeyFault, RECORD_LIMIT, RECORD_PREDICATE, RecordError,
-    RecordedChange, RecordedEvidence, RecordedRecipients, RecordedRequirement, RecordedSource,
-    RecordedVerdict, RuleFault, SignedDraft, SignerCertificate, SignerFault, SigstoreFault,
-    SigstoreKey, SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner,
-    StoredBundle, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial, TrustExplanation,
-    TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict, TrustedRootError,
+    RecordFault, RecordVerdict, RecordedChange, RecordedEvidence, RecordedRecipients,
+    RecordedRequirement, RecordedSource, RecordedVerdict, RuleFault, SignedDraft,
+    SignerCertificate, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
+    SigstoreSignError, SigstoreSigner, StoredBundle, StoredRecords, TRUST_FILE_LIMIT,
+    TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault, TrustFile,
+    TrustFileError, TrustReport, TrustVerdict, TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -6,7 +6,7 @@ use securecp_oci::{Digest, Escaped};
 use serde::{Serialize, Serializer};
 
 use crate::policy::{RequirementKind, ScopeUsed};
-use crate::sigstore::{SigstoreFault, SigstoreKeyFault, TrustReport};
+use crate::sigstore::{SigstoreFault, SigstoreKeyFault, TrustDenial, TrustReport, TrustVerdict};
 
 /// The outcome of judging everything that one copy would bring along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -331,6 +331,55 @@ impl Verdict {
     /// Whether a trust file was asked and refuses, whatever the policy says.
     pub fn is_refused_by_trust_file(&self) -> bool {
         self.trust.as_ref().is_some_and(|trust| !trust.accepted)
+    }
+}
+
+impl Verdict {
+    /// Whether the manifest with this digest was judged by itself, by the policy or the trust file.
+    pub fn judges(&self, digest: &Digest) -> bool {
+        let by_itself = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Accepted | Outcome::Tolerated | Outcome::Refused)
+        };
+        self.of_policy(digest).any(|subject| by_itself(&subject.outcome))
+            || self.of_trust(digest).next().is_some()
+    }
+
+    /// Whether nothing is held against the manifest with this digest: its own signatures are what was asked for.
+    pub fn accepts(&self, digest: &Digest) -> bool {
+        let good = |outcome: &Outcome| !matches!(outcome, Outcome::Tolerated | Outcome::Refused);
+        self.of_policy(digest).next().is_some()
+            && self.of_policy(digest).all(|subject| good(&subject.outcome))
+            && self.of_trust(digest).all(|trust| trust.accepted)
+    }
+
+    /// Whether all that is held against the manifest with this digest is that nobody who counts has signed it.
+    pub fn lacks_only_signatures(&self, digest: &Digest) -> bool {
+        let by_policy = |subject: &SubjectVerdict| {
+            let denials = subject.requirements.iter().filter_map(|found| found.denial.as_ref());
+            !subject.unsigned_policy && denials.into_iter().all(Denial::is_want_of_signatures)
+        };
+        let by_trust = |trust: &TrustVerdict| {
+            trust.accepted || trust.denial.as_ref().is_some_and(TrustDenial::is_want_of_signatures)
+        };
+        self.of_policy(digest).next().is_some()
+            && self.of_policy(digest).all(by_policy)
+            && self.of_trust(digest).all(by_trust)
+    }
+
+    fn of_policy(&self, digest: &Digest) -> impl Iterator<Item = &SubjectVerdict> {
+        self.subjects.iter().filter(move |subject| subject.digest == *digest)
+    }
+
+    fn of_trust(&self, digest: &Digest) -> impl Iterator<Item = &TrustVerdict> {
+        let manifests = self.trust.iter().flat_map(|report| &report.manifests);
+        manifests.filter(move |verdict| verdict.digest == *digest)
+    }
+}
+
+impl Denial {
+    /// Whether signatures were looked for and found wanting: there is none, or none by somebody who counts.
+    fn is_want_of_signatures(&self) -> bool {
+        matches!(self, Self::NoSignature { .. } | Self::Signature { .. } | Self::Signatures { .. })
     }
 }
 

@@ -181,6 +181,16 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether nothing stands among the requirements of an image that no signature could meet.
+    pub fn asks_only_for_signatures(&self, identity: &ImageIdentity) -> bool {
+        let met_by_none = |requirement: &Requirement| {
+            matches!(requirement, Requirement::Reject | Requirement::SignedBaseLayer)
+        };
+        !self.scope_for(identity).1.iter().any(met_by_none)
+    }
+}
+
 fn at(place: &str) -> impl Fn(PolicyFault) -> PolicyError + use<'_> {
     move |fault| PolicyError::Invalid { place: place.to_owned(), fault }
 }

@@ -38,8 +38,8 @@ pub use record::{
 pub(crate) use requirement::sigstore_signed;
 pub use signer::{AttachmentDraft, SigstoreSignError, SigstoreSigner};
 pub use trust_file::{
-    Evidence, Found, FoundVerdict, RuleFault, SignerFault, TRUST_FILE_LIMIT, TrustDemand,
-    TrustDenial, TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport,
-    TrustVerdict,
+    Evidence, Found, FoundVerdict, RecordFault, RecordVerdict, RuleFault, SignerFault,
+    StoredRecords, TRUST_FILE_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault,
+    TrustFile, TrustFileError, TrustReport, TrustVerdict,
 };
 pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

@@ -72,7 +72,7 @@ fn key_holder(key: &PKey<Private>) -> BundleHolder {
     BundleHolder::key(std::str::from_utf8(&public_pem(key)).unwrap()).unwrap()
 }
 
-fn entry(log: &PKey<Private>, draft: &SignedDraft) -> BundleLogEntry {
+pub(crate) fn entry(log: &PKey<Private>, draft: &SignedDraft) -> BundleLogEntry {
     let answer = rekor_v1(log, &draft.rekor_v1_proposal()).to_string();
     BundleLogEntry::of_rekor_v1(answer.as_bytes()).unwrap()
 }

@@ -17,5 +17,6 @@ mod keys;
 mod lab;
 mod log;
 mod material;
+mod records;
 mod signing;
 mod trust_file;

@@ -58,7 +58,7 @@ impl TrustFile {
 }
 
 /// The signers of one rule, with everything that is needed to know them.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     root: TrustedRoot,
     without_certificate_log: bool,
     keys: Vec<Key<'a>>,
@@ -72,13 +72,13 @@ struct Key<'a> {
 }
 
 /// A good signature: who made it, and which signers that is.
-struct Good {
-    holder: String,
-    signers: Vec<String>,
+pub(super) struct Good {
+    pub(super) holder: String,
+    pub(super) signers: Vec<String>,
 }
 
 impl<'a> Known<'a> {
-    fn load(
+    pub(super) fn load(
         file: &'a TrustFile,
         rule: &'a Rule,
         files: KeyReader<'_>,
@@ -160,7 +160,11 @@ impl<'a> Known<'a> {
         Some(judge())
     }
 
-    fn judge_candidate(&self, candidate: &Candidate, manifest: &[u8]) -> Result<Good, TrustFault> {
+    pub(super) fn judge_candidate(
+        &self,
+        candidate: &Candidate,
+        manifest: &[u8],
+    ) -> Result<Good, TrustFault> {
         if candidate.has_certificate() {
             if self.identities.is_empty() {
                 return Err(TrustFault::OtherKind { found: "certificate" });

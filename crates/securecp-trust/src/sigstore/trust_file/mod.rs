@@ -7,6 +7,7 @@
 mod all;
 mod explain;
 mod judge;
+mod records;
 mod rule;
 mod signer;
 mod verdict;
@@ -21,6 +22,7 @@ use serde_norway::Value;
 
 pub use explain::{TrustDemand, TrustExplanation};
 pub use judge::Evidence;
+pub use records::{RecordFault, RecordVerdict, StoredRecords};
 pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustReport, TrustVerdict};
 
 use rule::{RawRule, Rule};
@@ -61,6 +63,8 @@ pub struct TrustFile {
     /// Certificates need not be in a log of certificates.
     without_certificate_log: bool,
     signers: BTreeMap<String, Signer>,
+    /// Whose change records count.
+    recorders: Option<Rule>,
     /// By transport and scope, as `docker:registry.test/app`.
     images: BTreeMap<String, Demand>,
     default: Demand,
@@ -214,6 +218,7 @@ struct RawFile {
     dangerous_no_certificate_log: bool,
     #[serde(default)]
     signers: BTreeMap<String, RawSigner>,
+    recorders: Option<Vec<String>>,
     #[serde(default)]
     images: BTreeMap<String, RawDemand>,
     default: RawDemand,
@@ -270,16 +275,20 @@ impl TrustFile {
             trusted_root: raw.trusted_root,
             without_certificate_log: raw.dangerous_no_certificate_log,
             signers: read_signers(raw.signers)?,
+            recorders: None,
             images: BTreeMap::new(),
             default: Demand::PolicyOnly,
         };
+        let recorders = raw.recorders.map(|names| Rule::any_of(names, &file.signers));
+        let wrong = |fault| TrustFileError::Rule { scope: "recorders".to_owned(), fault };
+        let recorders = recorders.transpose().map_err(wrong)?;
         let images = raw.images.into_iter().map(|(scope, demand)| {
             check_scope(&scope)?;
             file.demand(&scope, demand).map(|demand| (scope, demand))
         });
         let images = images.collect::<Result<_, _>>()?;
         let default = file.demand("default", raw.default)?;
-        Self { images, default, ..file }.checked()
+        Self { images, default, recorders, ..file }.checked()
     }
 
     /// The same with every path in it that is not absolute taken from `folder`, where the file stands.

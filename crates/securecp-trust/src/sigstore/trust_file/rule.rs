@@ -61,6 +61,20 @@ impl Rule {
         Self::read_at(raw, signers, DEPTH_LIMIT)
     }
 
+    /// One of these signers, each named once.
+    pub(super) fn any_of(
+        names: Vec<String>,
+        signers: &BTreeMap<String, Signer>,
+    ) -> Result<Self, RuleFault> {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            return Err(RuleFault::Twice(shown(twice)));
+        }
+        let rules = names.into_iter().map(|name| known(name, signers).map(Self::Signer));
+        let rules: Vec<Self> = rules.collect::<Result<_, _>>()?;
+        if rules.is_empty() { Err(RuleFault::Empty("recorders")) } else { Ok(Self::AnyOf(rules)) }
+    }
+
     fn read_at(
         raw: RawRule,
         signers: &BTreeMap<String, Signer>,

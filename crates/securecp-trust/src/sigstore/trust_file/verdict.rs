@@ -166,6 +166,13 @@ pub enum TrustFault {
     Signature(#[from] SigstoreFault),
 }
 
+impl TrustDenial {
+    /// Whether signatures were looked for and found wanting: there is none, or none by somebody who counts.
+    pub(crate) fn is_want_of_signatures(&self) -> bool {
+        matches!(self, Self::NoSignature | Self::NotMet { .. })
+    }
+}
+
 impl TrustReport {
     /// Says in one line why not everything may be copied.
     pub(crate) fn refusal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
