@@ -28,7 +28,7 @@ pub(crate) enum Shelf<'a> {
 }
 
 /// Why bundles could not be had.
-enum Failed {
+pub(crate) enum Failed {
     /// They could not be read.
     Transport(TransportError),
     /// There is too much of them.
@@ -123,7 +123,7 @@ impl<'a> BundleSearch<'a> {
     }
 
     /// A blob whose size is bounded already.
-    fn content(&self, blob: &Descriptor) -> Result<Option<Bytes>, Failed> {
+    pub(crate) fn content(&self, blob: &Descriptor) -> Result<Option<Bytes>, Failed> {
         let taken = self.budget.take(blob.size);
         taken.map_err(|exceeded| Failed::TooMuch(format!("bundles: {exceeded}")))?;
         let layer = self.shelf.blob(blob, self.scope)?;

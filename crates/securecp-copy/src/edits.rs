@@ -106,7 +106,8 @@ pub struct Encryption {
 pub struct Signing {
     /// Each makes one signature for each manifest and name.
     pub signers: Vec<Arc<dyn ImageSigner>>,
-    /// Each makes one bundle for each manifest, whatever its names: a bundle has none.
+    /// Each makes one bundle for each manifest, whatever its names: a bundle has none. Where changes are recorded, each
+    /// also signs the record of each manifest that changes.
     pub bundlers: Vec<Arc<dyn BundleSigner>>,
     /// The reference that is signed in place of the destination's.
     pub identity: Option<Reference>,

@@ -177,6 +177,12 @@ pub enum Cause {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Of a manifest that was not admitted, or does not change, there is nothing to record.
+    #[error("there is nothing to record of {digest}")]
+    NothingToRecord {
+        /// The manifest.
+        digest: Digest,
+    },
     /// The job was stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -190,6 +196,11 @@ impl CopyError {
         cause: TransportError,
     ) -> Self {
         Self { phase, side: Some(side), place, cause: cause.into() }
+    }
+
+    /// On no side.
+    pub(crate) fn local(phase: Phase, cause: Cause) -> Self {
+        Self { phase, side: None, place: String::new(), cause }
     }
 
     /// `place` is said only where it is one of many.

@@ -116,6 +116,8 @@ pub struct Changed {
     pub to: Digest,
     /// Why.
     pub reasons: Vec<Reason>,
+    /// The records of that which were put beside it.
+    pub records: Vec<Digest>,
 }
 
 /// Copies images: the one path.

@@ -46,7 +46,7 @@ pub fn admit(trial: &Trial<'_>) -> Result<Admitted<Found>, CopyError> {
     admitted.map_err(|refusal| CopyError::refused(String::new(), refusal))
 }
 
-fn read(trial: &Trial<'_>) -> Result<Found, CopyError> {
+pub(crate) fn read(trial: &Trial<'_>) -> Result<Found, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
     let (gate, budget) = (trial.gate, Budget::new(MEMORY_LIMIT));

@@ -16,6 +16,7 @@ mod chain;
 mod edits;
 mod error;
 mod evidence;
+mod follow;
 mod job;
 mod judge;
 mod names;
@@ -25,6 +26,7 @@ mod plan;
 mod probe;
 mod protection;
 mod read_back;
+mod record;
 mod route;
 mod run;
 mod schedule;
@@ -42,13 +44,17 @@ pub use evidence::{
     Carried, Counts, Evidence, EvidenceBody, EvidenceChoice, EvidenceEdits, EvidenceError,
     EvidenceForm, EvidenceKind, EvidenceOf, EvidenceReceipt, Left, OnOrphaned, ReceiptRow, Skipped,
 };
+pub use follow::{
+    FollowDenial, FollowError, Followed, FollowedManifest, FollowedSource, Following, OpenRecorded,
+    follow,
+};
 pub use job::{Changed, Effort, Job, Outcome, Written, WrittenImage, WrittenName, copy};
 pub use judge::{Trial, admit, judge};
 pub use names::NameState;
 pub use plan::{
     BlobAction, BlobWork, Change, CompressionMemory, EvidenceFate, EvidenceWork, FoundId,
     ManifestWork, Node, NodeId, Plan, PlanError, PlannedAttestation, PlannedEvidence, PlannedName,
-    Produced, Reason, SignatureWork, Work,
+    Produced, Reason, RecordWork, SignatureWork, Work,
 };
 pub use probe::{Name, There};
 pub use protection::Protection;

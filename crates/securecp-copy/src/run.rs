@@ -40,7 +40,7 @@ pub(crate) fn write(copying: &Copying<'_>, plan: &Plan) -> Result<Written, CopyE
     let ran = run(plan, copying, &writings)?;
     read_back(plan, copying, &writings, &ran)?;
     commit(plan, copying, writings, &ran.manifests)?;
-    Ok(written(plan, &ran.manifests, ran.sent_bytes))
+    Ok(written(plan, (&ran.manifests, &ran.artifacts), ran.sent_bytes))
 }
 
 fn begin<'a>(copying: &'a Copying<'_>, plan: &Plan) -> Result<Writings<'a>, CopyError> {
@@ -160,6 +160,7 @@ impl Runner<'_> {
             Work::Manifest(work) => self.manifest(task, work, done),
             Work::Signatures(work) => self.signatures(task, work, done),
             Work::Evidence(work) => self.evidence(task, *work),
+            Work::Record(work) => self.records(task, *work, done),
         }
     }
 

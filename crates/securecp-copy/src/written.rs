@@ -1,30 +1,31 @@
 use std::collections::BTreeSet;
 
-use securecp_oci::RawManifest;
+use securecp_oci::{Digest, RawManifest};
 
 use crate::job::{Changed, Written, WrittenImage, WrittenName};
 use crate::plan::{ManifestWork, Node, NodeId, Plan, PlannedName, Produced, Work};
 
-/// What a plan came to; `manifests` holds what was put for each node that is a manifest.
-pub(crate) fn written(plan: &Plan, manifests: &[Option<RawManifest>], sent_bytes: u64) -> Written {
+/// What was put for each node: the manifest that it is, and what refers to the manifest that it is about.
+type Put<'a> = (&'a [Option<RawManifest>], &'a [Vec<RawManifest>]);
+
+/// What a plan came to.
+pub(crate) fn written(plan: &Plan, put: Put<'_>, sent_bytes: u64) -> Written {
     let mut images = Vec::new();
     let mut seen = BTreeSet::new();
     for name in plan.names().iter().filter(|name| seen.insert((name.name.route, name.storage))) {
-        images.extend(image(plan, name, manifests));
+        images.extend(image(plan, name, put));
     }
     images.sort_by_key(|image| (image.route, image.storage));
-    let names = plan.names().iter().filter_map(|name| self::name(plan, name, manifests));
+    let names = plan.names().iter().filter_map(|name| self::name(plan, name, put.0));
     Written { images, names: names.collect(), sent_bytes }
 }
 
-fn image(
-    plan: &Plan,
-    name: &PlannedName,
-    manifests: &[Option<RawManifest>],
-) -> Option<WrittenImage> {
+fn image(plan: &Plan, name: &PlannedName, (manifests, artifacts): Put<'_>) -> Option<WrittenImage> {
     let nodes = below(plan.nodes(), name.root);
     let put = |id: &NodeId| manifests[id.0].as_ref();
-    let changed = nodes.iter().filter_map(|id| change(plan, &plan.nodes()[id.0], put(id)?));
+    let changed = nodes.iter().filter_map(|id| {
+        change(plan, &plan.nodes()[id.0], (put(id)?, records(plan, *id, artifacts)))
+    });
     Some(WrittenImage {
         route: name.name.route,
         storage: name.storage,
@@ -56,11 +57,23 @@ fn below(nodes: &[Node], root: NodeId) -> BTreeSet<NodeId> {
     found
 }
 
-fn change(plan: &Plan, node: &Node, made: &RawManifest) -> Option<Changed> {
+/// What was put to record the change of one manifest.
+fn records(plan: &Plan, manifest: NodeId, artifacts: &[Vec<RawManifest>]) -> Vec<Digest> {
+    let nodes = plan.nodes().iter().zip(artifacts);
+    let ours = nodes
+        .filter(|(node, _)| matches!(&node.work, Work::Record(work) if work.manifest == manifest));
+    ours.flat_map(|(_, put)| put).map(|artifact| artifact.digest().clone()).collect()
+}
+
+fn change(
+    plan: &Plan,
+    node: &Node,
+    (made, records): (&RawManifest, Vec<Digest>),
+) -> Option<Changed> {
     let Work::Manifest(ManifestWork { produced: Produced::Made(reasons), found, .. }) = &node.work
     else {
         return None;
     };
     let from = plan.found(*found).subject.manifest.digest().clone();
-    Some(Changed { from, to: made.digest().clone(), reasons: reasons.clone() })
+    Some(Changed { from, to: made.digest().clone(), reasons: reasons.clone(), records })
 }

@@ -40,6 +40,18 @@ impl Scheme {
         })
     }
 
+    /// The kind alone, without any name that somebody gave.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Jwe => "jwe",
+            Self::Pgp => "pgp",
+            Self::Pkcs7 => "pkcs7",
+            Self::Pkcs11 => "pkcs11",
+            Self::Provider(_) => "provider",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// The annotation key under which wrapped keys stand.
     pub fn annotation(&self) -> String {
         match self {

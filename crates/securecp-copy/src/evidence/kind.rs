@@ -1,6 +1,7 @@
 use std::fmt;
 
 use securecp_oci::{Annotations, Attached};
+use securecp_trust::RECORD_PREDICATE;
 
 /// What a piece of evidence is, by what it says of itself: nobody has judged it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,8 @@ pub enum EvidenceKind {
     Attestation,
     /// A software bill of materials.
     Sbom,
+    /// A record of how a manifest was changed on an earlier way.
+    ChangeRecord,
     /// Something else.
     Other,
 }
@@ -55,6 +58,7 @@ impl EvidenceKind {
             Self::NotationSignature => "notation signature",
             Self::Attestation => "attestation",
             Self::Sbom => "sbom",
+            Self::ChangeRecord => "change record",
             Self::Other => "other",
         }
     }
@@ -65,6 +69,7 @@ impl EvidenceKind {
 fn of_bundle(annotations: &Annotations) -> EvidenceKind {
     let predicate = annotations.get("dev.sigstore.bundle.predicateType").map(String::as_str);
     match predicate {
+        Some(RECORD_PREDICATE) => EvidenceKind::ChangeRecord,
         Some(predicate) if !predicate.starts_with(SIGN) => EvidenceKind::Attestation,
         _ => EvidenceKind::SigstoreSignature,
     }
@@ -98,6 +103,7 @@ mod tests {
                 EvidenceKind::SigstoreSignature,
             ),
             (bundle, predicate("https://slsa.dev/provenance/v1"), EvidenceKind::Attestation),
+            (bundle, predicate("urn:securecp:change-record:v1"), EvidenceKind::ChangeRecord),
             (
                 "application/vnd.cncf.notary.signature",
                 none.clone(),

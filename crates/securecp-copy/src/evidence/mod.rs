@@ -50,6 +50,8 @@ pub enum OnOrphaned {
     Refuse,
     /// It stays behind.
     Drop,
+    /// It stays behind, and a signed record beside every manifest that changes says what became of it.
+    Record,
 }
 
 /// The evidence beside the manifests of one route: digest-checked and bounded, never judged.

@@ -62,6 +62,7 @@ pub(super) fn extend(
     let desk = EvidenceDesk { builder: &mut builder };
     plan.attestations.extend(desk.attestations()?);
     plan.evidence.extend(desk.plan()?);
+    builder.records()?;
     builder.check_effect()?;
     plan.names.extend(builder.names()?);
     Ok(())

@@ -1,5 +1,6 @@
 use securecp_layer::{Compression, Workers};
 use securecp_oci::Signature;
+use securecp_transport::Requests;
 
 use crate::edits::{Edits, Recompression};
 use crate::plan::{BlobAction, BlobWork, Change, Plan, SignatureWork, Work};
@@ -22,6 +23,7 @@ pub(super) struct Costs {
     compression: CompressionMemory,
     simple_signers: usize,
     sigstore_signers: usize,
+    recorders: u64,
 }
 
 impl Costs {
@@ -36,6 +38,7 @@ impl Costs {
             compression: CompressionMemory { budget_bytes: BUDGET, layer_bytes },
             simple_signers,
             sigstore_signers: signers.len() - simple_signers,
+            recorders: edits.signing.bundlers.len() as u64,
         }
     }
 }
@@ -50,6 +53,11 @@ impl CompressionMemory {
 
 fn of_layer(to: Compression) -> u64 {
     to.memory_bytes(Workers::default())
+}
+
+/// A small bundle, the empty configuration, and the manifest that refers to its subject.
+fn of_artifact(costs: &Requests) -> u64 {
+    2 * costs.of_blob(1) + costs.manifest + costs.read_back
 }
 
 impl BlobWork {
@@ -87,6 +95,7 @@ impl Plan {
             Work::Manifest(_) => costs.manifest + costs.read_back,
             Work::Signatures(work) => self.requests_of_signatures(work, storage),
             Work::Evidence(_) => costs.manifest + costs.read_back,
+            Work::Record(_) => self.costs.recorders * of_artifact(costs),
         }
     }
 

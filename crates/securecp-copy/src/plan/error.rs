@@ -176,6 +176,12 @@ pub enum PlanError {
         /// One of them.
         first: String,
     },
+    /// A record could not be signed, and nobody would believe it.
+    #[error("{manifest} changes, and nobody makes bundles who could sign a record of it")]
+    NoRecorder {
+        /// The manifest.
+        manifest: Digest,
+    },
     /// An option cannot take effect.
     #[error("{option} cannot take effect: {why}")]
     NoEffect {

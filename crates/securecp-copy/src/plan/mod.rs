@@ -17,6 +17,7 @@ mod cost;
 mod error;
 mod evidence;
 mod layers;
+mod records;
 mod signatures;
 
 use cost::Costs;
@@ -94,6 +95,8 @@ pub enum Work {
     Signatures(SignatureWork),
     /// Store evidence of a manifest that is there.
     Evidence(EvidenceWork),
+    /// Store a record of how a manifest that is there was changed.
+    Record(RecordWork),
 }
 
 /// A blob to bring.
@@ -192,6 +195,13 @@ pub struct SignatureWork {
     pub identities: Vec<Reference>,
     /// Who of [`crate::Signing::bundlers`] has to make a bundle, by position.
     pub bundlers: Vec<usize>,
+}
+
+/// A record to be made, by everybody who signs records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordWork {
+    /// The manifest that changes.
+    pub manifest: NodeId,
 }
 
 /// What a manifest will be.
@@ -301,6 +311,17 @@ impl Plan {
         &self.names
     }
 
+    /// The manifests whose changes are recorded, and why they change.
+    pub fn records(&self) -> impl Iterator<Item = &ManifestWork> {
+        self.nodes.iter().filter_map(|node| match &node.work {
+            Work::Record(record) => match &self.nodes[record.manifest.0].work {
+                Work::Manifest(work) => Some(work),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     /// What was admitted, one for each route.
     pub fn admitted(&self) -> &[Admitted<Found>] {
         &self.admitted
@@ -343,6 +364,7 @@ impl Plan {
             Work::Manifest(work) => work.found.route,
             Work::Signatures(work) => self.route_of(&self.nodes[work.manifest.0]),
             Work::Evidence(work) => work.route,
+            Work::Record(work) => self.route_of(&self.nodes[work.manifest.0]),
         }
     }
 
@@ -398,7 +420,8 @@ impl Plan {
             Work::Manifest(work) => Some(self.found(work.found).subject.manifest.clone()),
             _ => None,
         };
-        written::written(self, &self.nodes.iter().map(kept).collect::<Vec<_>>(), 0)
+        let manifests: Vec<_> = self.nodes.iter().map(kept).collect();
+        written::written(self, (&manifests, &[]), 0)
     }
 }
 
@@ -423,7 +446,7 @@ impl Node {
         match &self.work {
             Work::Blob(blob) => !matches!(blob.action, BlobAction::Copy { .. }),
             Work::Manifest(manifest) => manifest.there,
-            Work::Signatures(_) | Work::Evidence(_) => false,
+            Work::Signatures(_) | Work::Evidence(_) | Work::Record(_) => false,
         }
     }
 
@@ -432,7 +455,7 @@ impl Node {
         match &self.work {
             Work::Blob(blob) => !blob.changes.is_empty(),
             Work::Manifest(manifest) => matches!(manifest.produced, Produced::Made(_)),
-            Work::Signatures(_) | Work::Evidence(_) => false,
+            Work::Signatures(_) | Work::Evidence(_) | Work::Record(_) => false,
         }
     }
 }
