@@ -120,10 +120,19 @@ fn results_have_the_members_that_the_documentation_lists() {
     let place = Place::new();
     image::two_platforms(&place.path("image"));
     place.write("trust.yaml", "version: 1\ndefault: policy-only\n");
+    place.write("k.pub", include_bytes!("../testdata/sigstore/private-keys/p256.pub"));
+    place.write(
+        "recorders.yaml",
+        "version: 1\nsigners: {m: {key: k.pub, dangerous-no-log: true}}\nrecorders: [m]\ndefault: policy-only\n",
+    );
     for (heading, line) in [
         ("`copy --dry-run --json`", "copy --all --dry-run --json oci:image:v1 oci:out:v1"),
         ("`copy --json`", "copy --all --json -q oci:image:v1 oci:out:v1"),
         ("`verify --json`", "verify --all --json --trust trust.yaml oci:image:v1"),
+        (
+            "`verify --follow-record --json`",
+            "verify --all --json --follow-record --trust recorders.yaml oci:image:v1",
+        ),
     ] {
         let result: Value = serde_json::from_str(&place.ok(line).out).unwrap();
         let mut names: Vec<String> = result.as_object().unwrap().keys().cloned().collect();

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use anyhow::anyhow;
-use securecp_copy::{CopyError, NameState};
+use securecp_copy::{CopyError, FollowError, NameState};
 use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
@@ -91,6 +91,11 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// The error without what was said about it.
+    pub(crate) fn into_error(self) -> anyhow::Error {
+        self.error
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
@@ -158,6 +163,10 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.downcast_ref::<Refusal>().is_some() {
             return Exit::Refused;
+        }
+        // Not the image that was asked for is missing, but what it was made from.
+        if cause.downcast_ref::<FollowError>().is_some() {
+            return Exit::Failed;
         }
         if let Some(copy) = cause.downcast_ref::<CopyError>() {
             return match copy {

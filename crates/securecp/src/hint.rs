@@ -58,19 +58,15 @@ fn of_copy(error: &CopyError) -> Option<String> {
             Some(SIGNATURES_GO.to_owned())
         }
         Cause::Evidence(error) => Some(error.hint()),
-        Cause::Plan(PlanError::Invalidates { .. }) => {
-            Some("--remove-signatures copies the image without them".to_owned())
-        }
+        Cause::Plan(PlanError::Invalidates { .. }) => Some(
+            "--remove-signatures copies the image without them; --on-orphaned record leaves a signed record of the change"
+                .to_owned(),
+        ),
         Cause::Plan(PlanError::NoRoom { .. }) => {
             Some("--evidence none leaves it behind".to_owned())
         }
         Cause::Plan(PlanError::Orphaned { signatures, others, .. }) => {
-            let flags = match (signatures, others) {
-                (0, _) => "--on-orphaned drop",
-                (_, 0) => "--remove-signatures",
-                _ => "--remove-signatures --on-orphaned drop",
-            };
-            Some(format!("{flags} leaves it behind"))
+            Some(leaves_behind(*signatures, *others))
         }
         Cause::NoPlatform(_) => Some(
             "--override-os, --override-arch and --override-variant choose another image, --all copies every one"
@@ -78,6 +74,16 @@ fn of_copy(error: &CopyError) -> Option<String> {
         ),
         _ if error.is_not_found() => Some(not_found()),
         _ => None,
+    }
+}
+
+/// Which switch leaves which evidence behind.
+fn leaves_behind(signatures: usize, others: usize) -> String {
+    const RECORD: &str = "--on-orphaned record leaves a signed record of the change as well";
+    match (signatures, others) {
+        (0, _) => format!("--on-orphaned drop leaves it behind; {RECORD}"),
+        (_, 0) => format!("--remove-signatures leaves it behind; {RECORD}"),
+        _ => format!("--remove-signatures --on-orphaned drop leaves it behind; {RECORD}"),
     }
 }
 

@@ -8,6 +8,7 @@ mod dialect;
 mod evidence_view;
 mod failure;
 mod files;
+mod follow;
 mod hint;
 mod inspection;
 mod logging;

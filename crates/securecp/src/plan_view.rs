@@ -40,6 +40,7 @@ fn body(plan: &Plan) -> Value {
         "manifests": manifests(plan).map(|work| manifest_json(plan, work)).collect::<Vec<_>>(),
         "signatures": signatures(plan).iter().map(Signatures::json).collect::<Vec<_>>(),
         "evidence": evidence_view::planned_json(plan),
+        "records": plan.records().map(|work| record_json(plan, work)).collect::<Vec<_>>(),
         "names": names(plan).map(|name| name.json()).collect::<Vec<_>>(),
     })
 }
@@ -51,6 +52,7 @@ pub(crate) fn to_text(plan: &Plan) -> String {
     rows.extend(manifests(plan).map(|work| manifest_row(plan, work)));
     rows.extend(signatures(plan).iter().flat_map(Signatures::rows));
     rows.extend(evidence_view::planned_rows(plan));
+    rows.extend(plan.records().map(|work| record_row(plan, work)));
     rows.extend(names(plan).map(|name| name.row()));
     let mut table = format!("plan: {}, nothing is changed\n", title(plan));
     rows.iter().for_each(|[action, size, what]| {
@@ -269,6 +271,16 @@ fn manifest_row(plan: &Plan, work: &ManifestWork) -> [String; 3] {
     let action = if work.there { "keep" } else { "copy" };
     let what = format!("manifest {}{change}", found.digest());
     [action.to_owned(), HumanBytes(found.size()).to_string(), what]
+}
+
+/// The change of one manifest that will be recorded, by the digest that it has now.
+fn record_json(plan: &Plan, work: &ManifestWork) -> Value {
+    json!({"sourceDigest": plan.found(work.found).subject.manifest.digest().to_string()})
+}
+
+fn record_row(plan: &Plan, work: &ManifestWork) -> [String; 3] {
+    let digest = plan.found(work.found).subject.manifest.digest();
+    ["sign".to_owned(), String::new(), format!("a record of how {digest} changes")]
 }
 
 fn kept(work: &ManifestWork) -> Option<&Digest> {

@@ -12,7 +12,8 @@ pub(crate) struct EvidenceArgs {
     #[arg(long, value_name = "TYPE")]
     pub(crate) evidence_type: Vec<String>,
 
-    /// What becomes of evidence whose manifest gets another digest: refuse or drop [default: refuse]
+    /// What becomes of evidence whose manifest gets another digest: refuse, drop, or record (drop, and store a signed record
+    /// of the change beside the new manifest) [default: refuse]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_orphaned: Option<String>,
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ImageArgs, JudgeArgs, RetryArgs, SelectionArgs};
+use super::{ImageArgs, JudgeArgs, RetryArgs, SelectionArgs, SrcArgs};
 
 /// Judge an image under the trust policy without copying it
 ///
@@ -18,8 +18,14 @@ pub(crate) struct VerifyArgs {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) judging: JudgeArgs,
+    /// Where a change record by a recorder of the trust file says from what the image was made, judge that as well; it
+    /// stands in for signatures that the changed image cannot have (docs/change-records.md)
+    #[arg(long)]
+    pub(crate) follow_record: bool,
     #[command(flatten)]
     pub(crate) side: ImageArgs,
+    #[command(flatten)]
+    pub(crate) recorded: SrcArgs,
     #[command(flatten)]
     pub(crate) retry: RetryArgs,
 

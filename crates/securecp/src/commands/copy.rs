@@ -163,11 +163,19 @@ fn many_receipts(outcome: &Outcome, images: &[WrittenImage], written: &Written) 
 /// One manifest that got another digest, and why.
 fn changed(changed: &Changed) -> Value {
     let reasons: Vec<String> = changed.reasons.iter().map(ToString::to_string).collect();
+    let records: Vec<String> = changed.records.iter().map(ToString::to_string).collect();
     json!({
         "sourceDigest": changed.from.to_string(),
         "digest": changed.to.to_string(),
         "reasons": reasons,
+        "records": records,
     })
+}
+
+/// How many changes were recorded, if any were.
+fn recorded(image: &WrittenImage) -> Option<String> {
+    let recorded = image.changed.iter().filter(|changed| !changed.records.is_empty()).count();
+    (recorded > 0).then(|| format!("signed records say how {recorded} manifests were changed"))
 }
 
 fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
@@ -177,6 +185,7 @@ fn summarise(request: &CopyRequest, outcome: &Outcome, written: &Written) {
     for image in &written.images {
         let receipt = evidence_view::receipt(&outcome.plan, image);
         evidence_view::sentence(&receipt).iter().for_each(|line| crate::progress::say(line));
+        recorded(image).iter().for_each(|line| crate::progress::say(line));
     }
     let sent = HumanBytes(written.sent_bytes);
     crate::progress::say(&match (written.images.as_slice(), request.places.as_slice()) {

@@ -17,7 +17,8 @@ pub(crate) fn evidence(args: EvidenceArgs, globals: &Globals) -> Result<Evidence
         None if globals.lenient => OnOrphaned::Drop,
         None | Some("refuse") => OnOrphaned::Refuse,
         Some("drop") => OnOrphaned::Drop,
-        Some(other) => return Err(unknown("--on-orphaned", "refuse or drop", other)),
+        Some("record") => OnOrphaned::Record,
+        Some(other) => return Err(unknown("--on-orphaned", "refuse, drop or record", other)),
     };
     if which == EvidenceChoice::None {
         if !args.evidence_type.is_empty() {

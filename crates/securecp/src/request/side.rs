@@ -51,6 +51,25 @@ impl SideRequest {
     }
 }
 
+impl SideRequest {
+    /// How to reach what records name, whatever that will be. It has no option in common with the image, so that nobody's
+    /// credentials go to whoever a record names.
+    pub(crate) fn of_records(
+        args: SideArgs,
+        followed: bool,
+        globals: &Globals,
+    ) -> Result<Self, Failure> {
+        let given = options(&args).into_iter().find(|(_, given, _)| *given);
+        if let (false, Some((option, ..))) = (followed, given) {
+            let option = format!("--{}{option}", args.prefix.text());
+            return Err(Failure::usage(format!("{option} has no effect without --follow-record")));
+        }
+        let name = |transport, rest: &str| ImageName { transport, rest: rest.to_owned() };
+        let images = [name(Transport::Docker, "//SOURCE"), name(Transport::Oci, "SOURCE")];
+        Self::new(args, &images, globals)
+    }
+}
+
 /// Transports that have a use for an option of a side.
 const REGISTRY: &[Transport] = &[Transport::Docker];
 const NETWORK: &[Transport] = &[Transport::Docker, Transport::DockerDaemon];
@@ -85,7 +104,16 @@ pub(crate) fn sides(
 /// Refuses options of a side that none of its images has a use for.
 fn check_side(args: &SideArgs, images: &[ImageName], globals: &Globals) -> Result<(), Failure> {
     let images: Vec<&ImageName> = images.iter().collect();
-    for (option, given, useful) in [
+    for (option, given, useful) in options(args) {
+        let option = format!("--{}{option}", args.prefix.text());
+        check_use((&option, given), useful, &images, globals)?;
+    }
+    Ok(())
+}
+
+/// Every option of a side, whether it was given, and where it is of use.
+fn options(args: &SideArgs) -> [(&'static str, bool, &'static [Transport]); 10] {
+    [
         ("creds", args.creds.is_some(), REGISTRY),
         ("username", args.username.is_some(), REGISTRY),
         ("password", args.password.is_some(), REGISTRY),
@@ -96,11 +124,7 @@ fn check_side(args: &SideArgs, images: &[ImageName], globals: &Globals) -> Resul
         ("cert-dir", args.cert_dir.is_some(), NETWORK),
         ("shared-blob-dir", args.shared_blob_dir.is_some(), LAYOUT),
         ("daemon-host", args.daemon_host.is_some(), DAEMON),
-    ] {
-        let option = format!("--{}{option}", args.prefix.text());
-        check_use((&option, given), useful, &images, globals)?;
-    }
-    Ok(())
+    ]
 }
 
 fn check_use(

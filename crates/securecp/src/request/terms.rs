@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use securecp_copy::{Edits, Effort, IndexMode, Recompression, Select};
+use securecp_copy::{Edits, Effort, EvidenceEdits, IndexMode, OnOrphaned, Recompression, Select};
 use securecp_oci::{ImageName, ManifestFormat, PlatformWish};
 use securecp_trust::IndexSignature;
 
@@ -40,6 +40,9 @@ impl Terms {
     ) -> Result<Self, Failure> {
         let output = &run.output;
         let edits = edits(&chain, destinations, globals)?;
+        let evidence = evidence(chain.evidence, globals)?;
+        let signing = SignRequest::try_from(chain.signing)?;
+        check_records(&evidence, &signing)?;
         Ok(Self {
             select: select(&chain.selection, globals.platform.clone())?,
             index_signature: index_signature(&chain.judging)?,
@@ -50,10 +53,21 @@ impl Terms {
             json: output.json,
             progress: progress(output.quiet, output.progress)?,
             resuming: Resuming::new(run.resuming, |name| std::env::var_os(name))?,
-            edits: Edits { evidence: evidence(chain.evidence, globals)?, ..edits },
-            signing: SignRequest::try_from(chain.signing)?,
+            edits: Edits { evidence, ..edits },
+            signing,
         })
     }
+}
+
+/// A record that nobody signed would be believed by nobody, so none is written.
+fn check_records(evidence: &EvidenceEdits, signing: &SignRequest) -> Result<(), Failure> {
+    if evidence.on_orphaned != OnOrphaned::Record || signing.format.bundles().is_some() {
+        return Ok(());
+    }
+    let problem = "--on-orphaned record needs a sigstore key and --sign-format bundle or both: records are signed bundles";
+    Err(Failure::usage(problem).hint(
+        "--sign-by-sigstore-private-key FILE or --sign-by-sigstore FILE names the key; --on-orphaned drop changes images without a record",
+    ))
 }
 
 /// What is changed on the way; signatures and evidence come later.
