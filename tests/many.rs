@@ -262,6 +262,44 @@ fn a_name_that_is_taken_is_not_clobbered() {
     assert_eq!(bench.tag("app:live"), Some(two));
 }
 
+/// What cannot be protected is never said to be.
+#[test]
+fn what_a_name_stands_for_must_be_known_to_protect_it() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for option in ["--no-clobber".to_owned(), format!("--expect-dest-digest={digest}")] {
+        let shown = option.split('=').next().unwrap();
+        for to in ["docker-daemon:app:v1", "docker-archive:new.tar:app:v1", "oci:new"] {
+            let run = place.run(&format!("--policy accept.json copy {option} oci:image:v1 {to}"));
+            assert_eq!(run.code, 64, "{run:?}");
+            let expected = format!("{shown} cannot protect {to}");
+            assert!(run.err.contains(&expected), "{}", run.err);
+        }
+    }
+    assert!(!place.exists("new") && !place.exists("new.tar"));
+}
+
+#[test]
+fn an_archive_is_not_written_anew_over_names_that_are_protected() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    image::two_platforms(&place.path("other"));
+    place.ok("copy -q --no-clobber oci:image:v1 oci-archive:f.tar:v1");
+    let before = place.read("f.tar");
+    let run =
+        place.run("--policy accept.json copy --all --no-clobber oci:other:v1 oci-archive:f.tar:v2");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("the image called v1"), "{}", run.err);
+    let run =
+        place.run("--policy accept.json copy --all --no-clobber oci:other:v1 oci-archive:f.tar:v1");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("expected to stand for nothing"), "{}", run.err);
+    assert!(place.read("f.tar") == before);
+    place.ok("copy -q --no-clobber oci:image:v1 oci-archive:f.tar:v1");
+    place.ok("copy -q --all --no-clobber --all-tags oci:image oci:layout");
+}
+
 /// The name is looked at when planning, directly before and directly after it moves.
 #[test]
 fn a_lost_race_is_a_failure() {

@@ -102,7 +102,8 @@ impl<'a> Moving<'a> {
     fn naming<'b>(&self, name: &'b Going<'_>) -> Naming<'b> {
         let (stands, further) = (self.plan.stands(name.planned), name.asked.tag.is_some());
         let entry = name.planned.name.entry.as_deref();
-        Naming { entry, root: name.root, stands, further }
+        let protected = self.copying.job.protection != &Protection::None;
+        Naming { entry, root: name.root, stands, further, protected }
     }
 
     fn note(&self, going: &[Going<'_>], ended: &Result<(), CommitError>) {

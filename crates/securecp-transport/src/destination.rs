@@ -261,17 +261,26 @@ pub struct Naming<'a> {
     pub stands: bool,
     /// It is one beside the name that the user gave, which comes last.
     pub further: bool,
+    /// Nothing that stands in the storage may be lost by giving it. Where that cannot be made sure, giving it fails.
+    pub protected: bool,
 }
 
 impl<'a> Naming<'a> {
     /// The name that `destination` itself has.
     pub fn own(destination: &'a dyn Destination, root: &'a RawManifest) -> Self {
-        Self { entry: destination.entry(), root, stands: false, further: false }
+        let (stands, further, protected) = (false, false, false);
+        Self { entry: destination.entry(), root, stands, further, protected }
     }
 
     /// A further name beside it.
     pub fn tag(tag: &'a Tag, root: &'a RawManifest) -> Self {
-        Self { entry: Some(tag.as_str()), root, stands: false, further: true }
+        Self { entry: Some(tag.as_str()), root, stands: false, further: true, protected: false }
+    }
+
+    /// The same name, protected.
+    #[must_use]
+    pub fn protected(self) -> Self {
+        Self { protected: true, ..self }
     }
 }
 

@@ -146,7 +146,8 @@ impl Destination for DockerArchiveDestination {
         Ok(false)
     }
 
-    /// An archive stores no manifests, and one that is there already is never changed.
+    /// An archive stores no manifests, so what its names stand for cannot be told; names that are to be protected are
+    /// refused.
     fn current(&self, _: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
         scope.check()?;
         Ok(None)
@@ -216,6 +217,15 @@ impl ArchiveWriting<'_> {
 
     fn missing(&self, subject: String) -> TransportError {
         TransportError::NotFound { subject, place: self.place.name() }
+    }
+
+    fn check_unprotected(&self, naming: &Naming<'_>) -> Result<(), TransportError> {
+        match naming.protected {
+            false => Ok(()),
+            true => Err(self.place.unsupported(
+                "what a name stands for there cannot be told, so it cannot be protected",
+            )),
+        }
     }
 
     fn package(&self, image: &Image, names: &[Reference]) -> Result<Package, TransportError> {
@@ -340,6 +350,7 @@ impl Writing for ArchiveWriting<'_> {
     fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
         for naming in names {
             self.read_back(naming.root, Place::Root, scope)?;
+            self.check_unprotected(naming)?;
         }
         let image = names.first().and_then(|naming| naming.root.image());
         let image =

@@ -6,12 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use securecp_layer::{Layer, Once, Scope};
 use securecp_oci::{
-    Descriptor, Digest, ImageName, ManifestKind, MediaType, RawManifest, Reference, Signature, Tag,
+    Descriptor, Digest, Escaped, ImageName, ManifestKind, MediaType, RawManifest, Reference,
+    Signature, Tag,
 };
 
 use super::evidence::{Blobs, Pending, check_small};
+use super::index::ref_name;
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
-use super::{LayoutIndex, LayoutName, Selection};
+use super::{LayoutIndex, LayoutName};
 use crate::archive::{Container, Members, Output, Pool, Present, Slot};
 use crate::staged::check_promise;
 use crate::tar::{Content, TarWriter};
@@ -53,6 +55,17 @@ impl OciArchiveDestination {
                 Err(self.output.refused("expected an OCI archive to replace, found another file"))
             }
         }
+    }
+
+    /// An archive is written anew, and only with what this run brings: nothing that is protected may go by that.
+    fn check_kept(&self, there: &Container, new: &LayoutIndex) -> Result<(), TransportError> {
+        let Some(old) = LayoutIndex::read(there)? else { return Ok(()) };
+        let Some(lost) = old.lost_by(new) else { return Ok(()) };
+        let name = ref_name(lost).map_or("without a name".to_owned(), |name| {
+            format!("called {}", Escaped::new(name).limit(100))
+        });
+        let problem = format!("the image {name} ({}) in the archive would be lost", lost.digest);
+        Err(self.output.refused(&problem))
     }
 }
 
@@ -105,12 +118,11 @@ impl Destination for OciArchiveDestination {
         let Some(layout) = self.present(scope)? else { return Ok(None) };
         let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
         let wanted = tag.map(Tag::as_str).or(self.image.as_deref());
-        let selection = wanted.map_or(Selection::Only, |name| Selection::Named(name.to_owned()));
         let read = |entry: &Descriptor| {
             let name = format!("{BLOBS}/{}", blob_name(&entry.digest));
             files::read_manifest(&layout, &name, entry.into())
         };
-        Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
+        Ok(index.standing(wanted, &layout, &read))
     }
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
@@ -238,7 +250,10 @@ impl Writing for ArchiveWriting<'_> {
         }
         let index = self.index(names)?;
         // What came there since the check may be somebody else's.
-        self.place.present(scope)?;
+        let there = self.place.present(scope)?;
+        if let Some(there) = there.filter(|_| names.iter().any(|naming| naming.protected)) {
+            self.place.check_kept(&there, &index)?;
+        }
         let mut members = |tar: &mut TarWriter<&mut dyn Write>| {
             tar.add(BLOBS, FOLDER_MODE, Content::Folder)?;
             let mut folder = "";

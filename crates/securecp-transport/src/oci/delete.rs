@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use securecp_layer::Scope;
-use securecp_oci::{Descriptor, Digest, ImageName, RawManifest, View};
+use securecp_oci::{Descriptor, Digest, Escaped, ImageName, LayerType, RawManifest, View};
 
 use super::layout::{BLOBS, INDEX, blob_name};
 use super::lock::Lock;
@@ -56,12 +56,8 @@ fn unneeded(
     kept: &LayoutIndex,
     scope: &Scope,
 ) -> Result<Vec<Digest>, TransportError> {
-    let mut needed = HashSet::new();
-    for entry in kept.entries() {
-        reach(blobs, entry, &mut needed, scope)?;
-    }
-    let mut candidates = HashSet::new();
-    reach(blobs, gone, &mut candidates, scope)?;
+    let needed = needed_by(kept.entries(), blobs, scope)?;
+    let candidates = needed_by(std::slice::from_ref(gone), blobs, scope)?;
     let mut found = Vec::new();
     for digest in candidates.difference(&needed) {
         if blobs.size_of(&blob_name(digest))?.is_some() {
@@ -72,39 +68,52 @@ fn unneeded(
     Ok(found)
 }
 
-/// Adds the digests of everything that `entry` needs. A manifest that is not there needs nothing; one that cannot be
-/// read is an error, because what it needs cannot be told.
-fn reach(
+/// The digests of everything that `entries` need. A manifest that is not there needs nothing; one that cannot be read, or
+/// is of an unknown type, is an error, because what it needs cannot be told.
+fn needed_by(
+    entries: &[Descriptor],
     blobs: &Folder,
-    entry: &Descriptor,
-    seen: &mut HashSet<Digest>,
     scope: &Scope,
-) -> Result<(), TransportError> {
-    let mut open = vec![entry.clone()];
+) -> Result<HashSet<Digest>, TransportError> {
+    let mut open = entries.to_vec();
+    // A manifest may be some image's layer too, so what was read is kept apart from what is needed.
+    let (mut was_read, mut leaves) = (HashSet::new(), HashSet::new());
     while let Some(next) = open.pop() {
         scope.check()?;
-        let is_manifest = next.media_type.manifest_kind().is_some();
-        if !seen.insert(next.digest.clone()) || !is_manifest {
+        if !was_read.insert(next.digest.clone()) {
             continue;
         }
         if let Some(manifest) = read(blobs, &next)? {
             match manifest.view() {
                 View::Index(index) => open.extend(index.manifests.iter().cloned()),
                 View::Image(image) => {
-                    let leaves = image.layers.iter().chain([&image.config]);
-                    seen.extend(leaves.map(|leaf| leaf.digest.clone()));
+                    let blobs = image.layers.iter().chain([&image.config]);
+                    leaves.extend(blobs.map(|leaf| leaf.digest.clone()));
                 }
-                View::Schema1(schema1) => seen.extend(schema1.layers().cloned()),
+                View::Schema1(schema1) => leaves.extend(schema1.layers().cloned()),
             }
         }
     }
-    Ok(())
+    leaves.extend(was_read);
+    Ok(leaves)
 }
 
 fn read(blobs: &Folder, entry: &Descriptor) -> Result<Option<RawManifest>, TransportError> {
     let name = blob_name(&entry.digest);
+    let known = entry.media_type.manifest_kind().is_some();
+    let is_leaf = LayerType::of(&entry.media_type).is_some() || entry.media_type.is_image_config();
     match blobs.open(&name)? {
         None => Ok(None),
-        Some(_) => files::read_manifest(blobs, &name, entry.into()).map(Some),
+        Some(_) if is_leaf => Ok(None),
+        Some(_) if known || entry.media_type.as_str().is_empty() => {
+            files::read_manifest(blobs, &name, entry.into()).map(Some)
+        }
+        Some(_) => Err(TransportError::Place {
+            path: blobs.path().join(name),
+            problem: format!(
+                "which blobs it needs cannot be told: expected a manifest, found media type {}",
+                Escaped::new(entry.media_type.as_str()).limit(100)
+            ),
+        }),
     }
 }

@@ -11,12 +11,12 @@ use securecp_oci::{
 use tempfile::TempDir;
 
 use super::LayoutIndex;
+use super::LayoutName;
 use super::beside::Beside;
 use super::kept::Kept;
 use super::layout::{BLOBS, OCI_LAYOUT, blob_name, check_layout};
 use super::lock::Lock;
 use super::writing::{Building, OciWriting};
-use super::{LayoutName, Selection};
 use crate::files;
 use crate::folder::{Folder, check_writable, holds};
 use crate::path::Resolved;
@@ -276,13 +276,8 @@ impl Destination for OciDestination {
         scope.check()?;
         let Present::Layout(layout) = self.present()? else { return Ok(None) };
         let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
-        let selection = match (tag.map(Tag::as_str), &self.image) {
-            (Some(tag), _) => Selection::Named(tag.to_owned()),
-            (None, Some(image)) => Selection::Named(image.clone()),
-            (None, None) => Selection::Only,
-        };
-        let read = |entry: &Descriptor| self.manifest_of(entry);
-        Ok(index.select(&selection, &layout, &read).ok().map(|entry| entry.digest.clone()))
+        let name = tag.map(Tag::as_str).or(self.image.as_deref());
+        Ok(index.standing(name, &layout, &|entry| self.manifest_of(entry)))
     }
 
     fn referrers(

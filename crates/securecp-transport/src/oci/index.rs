@@ -2,7 +2,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use securecp_oci::{
-    Declared, Descriptor, Document, Index, MediaType, RawManifest, Tag, is_evidence_name,
+    Declared, Descriptor, Digest, Document, Index, MediaType, RawManifest, Tag, is_evidence_name,
 };
 use serde_json::{Map, Value, json};
 
@@ -72,13 +72,44 @@ impl LayoutIndex {
         }
     }
 
+    /// The digest that `image` stands for, whatever that is. Without a name it is that of the only image; where several
+    /// could be meant, or it cannot be told, there is none that could be lost: the next one is entered beside them.
+    pub(super) fn standing(
+        &self,
+        image: Option<&str>,
+        files: &dyn Files,
+        read: &ReadManifest<'_>,
+    ) -> Option<Digest> {
+        let entry = match image {
+            Some(image) => self.of_name(image),
+            None => self.only(files, read).ok(),
+        };
+        entry.map(|entry| entry.digest.clone())
+    }
+
+    /// What bears that name; a manifest rather than anything else.
+    fn of_name(&self, image: &str) -> Option<&Descriptor> {
+        let named = || self.entries().iter().filter(|entry| ref_name(entry) == Some(image));
+        let manifest = named().find(|entry| entry.media_type.manifest_kind().is_some());
+        manifest.or_else(|| named().next())
+    }
+
+    /// The first entry here that would be lost if `new` took the place of this index: nothing there bears its name, or
+    /// that name is one of several here and stands for something else there. Evidence is never exchanged.
+    pub(super) fn lost_by(&self, new: &Self) -> Option<&Descriptor> {
+        let bearers = |name| self.entries().iter().filter(|entry| ref_name(entry) == name).count();
+        self.entries().iter().find(|entry| {
+            let name = ref_name(entry);
+            let exchanged = bearers(name) == 1 && !is_evidence(entry);
+            let mut heirs = new.entries().iter().filter(|other| ref_name(other) == name);
+            !heirs.any(|heir| exchanged || heir.digest == entry.digest)
+        })
+    }
+
     /// The first manifest of that name, whatever else bears it.
     fn named(&self, image: &str, files: &dyn Files) -> Result<&Descriptor, TransportError> {
-        let named = || self.entries().iter().filter(|entry| ref_name(entry) == Some(image));
-        if let Some(found) = named().find(|entry| entry.media_type.manifest_kind().is_some()) {
-            return Ok(found);
-        }
-        match named().next() {
+        match self.of_name(image) {
+            Some(found) if found.media_type.manifest_kind().is_some() => Ok(found),
             None => Err(files::not_found(files, &format!("image {image}"))),
             Some(other) => Err(wrong(
                 files,
@@ -268,7 +299,7 @@ fn wrong(files: &dyn Files, problem: String) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use securecp_oci::{Algorithm, Digest};
+    use securecp_oci::Algorithm;
 
     fn descriptor(content: &str) -> Descriptor {
         let digest = Digest::of(Algorithm::Sha256, content.as_bytes());

@@ -72,6 +72,17 @@ impl<'a> OciWriting<'a> {
         }
     }
 
+    /// Without a name there is nothing of which could be said what it stands for.
+    fn check_protectable(&self, naming: &Naming<'_>) -> Result<(), TransportError> {
+        match (naming.protected, naming.entry) {
+            (true, None) => Err(TransportError::Unsupported {
+                name: self.place.name(),
+                problem: "an image without a name cannot be protected".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn note(&self, digest: &Digest) {
         self.put.lock().unwrap_or_else(PoisonError::into_inner).insert(blob_name(digest));
     }
@@ -326,6 +337,7 @@ impl Writing for OciWriting<'_> {
     fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
         for naming in names {
             self.read_back(naming.root, Place::Root, scope)?;
+            self.check_protectable(naming)?;
         }
         self.sync_blobs()?;
         let aside = match &self.building {

@@ -368,3 +368,41 @@ fn survives_altered_archives() {
         }
     }
 }
+
+/// Writes `image` to `name`, protected.
+fn write_protected(name: &str, image: &Sample) -> Result<(), TransportError> {
+    let destination = destination(name)?;
+    let writing = destination.begin(&Scope::new())?;
+    for (descriptor, bytes) in &image.blobs {
+        suite::put(writing.as_ref(), descriptor, bytes)?;
+    }
+    writing.put_manifest(&image.manifest, Place::Root, &Scope::new())?;
+    let naming = Naming::own(&*destination, &image.manifest).protected();
+    writing.commit(&[naming], &Scope::new()).map_err(|error| error.cause)
+}
+
+#[test]
+fn an_archive_loses_no_image_to_a_protected_name() {
+    let place = tempfile::tempdir().unwrap();
+    let name = |image: &str| format!("oci-archive:{}/x.tar{image}", place.path().display());
+    let (one, two) = (sample::image("one"), sample::image("two"));
+    write_protected(&name(":v1"), &one).unwrap();
+    let error = write_protected(&name(":v2"), &two).unwrap_err();
+    assert!(error.to_string().contains("the image called v1"), "{error}");
+    let found = source(&name("")).unwrap().root(&Scope::new()).unwrap();
+    assert_eq!(found.digest(), one.manifest.digest());
+    let error = write_protected(&name(""), &one).unwrap_err();
+    assert!(error.to_string().contains("the image called v1"), "{error}");
+    write_protected(&name(":v1"), &two).unwrap();
+    let found = source(&name(":v1")).unwrap().root(&Scope::new()).unwrap();
+    assert_eq!(found.digest(), two.manifest.digest(), "which digest may go is not its concern");
+}
+
+#[test]
+fn names_of_images_in_a_docker_archive_cannot_be_protected() {
+    let place = tempfile::tempdir().unwrap();
+    let name = format!("docker-archive:{}/x.tar:x:v1", place.path().display());
+    let error = write_protected(&name, &sample::image("one")).unwrap_err();
+    assert!(error.to_string().contains("cannot be protected"), "{error}");
+    assert!(!place.path().join("x.tar").exists());
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::suite::copy::{copy, destination, source};
 use crate::suite::sample::{self, Sample};
 use securecp_layer::Scope;
-use securecp_oci::{ImageName, RawManifest};
+use securecp_oci::{ImageName, MediaType, RawManifest};
 use securecp_transport::{Naming, Place, SourceOptions, TransportError, delete, list};
 use tempfile::TempDir;
 
@@ -327,6 +327,83 @@ fn does_not_delete_when_it_cannot_tell_what_is_needed() {
     delete(&layout.image_name("v1"), &SourceOptions::default(), &Scope::new()).unwrap_err();
     assert_eq!(layout.names(), [["v1"], ["v2"]]);
     layout.root("v1").unwrap();
+}
+
+/// Two images that share a layer; `change` makes something else of the entry of the second.
+fn sharing(change: &dyn Fn(&str) -> String) -> (Layout, Sample, Sample) {
+    let layout = Layout::new();
+    let (one, two) = (sample::image("one"), sample::image("two"));
+    let (one, two) = sample::sharing_a_layer(one, two);
+    layout.write(&one, "v1");
+    layout.write(&two, "v2");
+    let index = fs::read_to_string(layout.path("index.json")).unwrap();
+    let (before, entry) = index.rsplit_once(r#"{"mediaType":"#).unwrap();
+    let entry = change(&format!(r#"{{"mediaType":{entry}"#));
+    fs::write(layout.path("index.json"), format!("{before}{entry}")).unwrap();
+    (layout, one, two)
+}
+
+#[test]
+fn keeps_what_an_entry_without_a_type_needs() {
+    let (layout, one, two) = sharing(&|entry| entry.replace(MediaType::OCI_MANIFEST.as_str(), ""));
+    assert_eq!(layout.root("@1").unwrap().digest(), two.manifest.digest());
+    let gone = delete(&layout.image_name("v1"), &SourceOptions::default(), &Scope::new()).unwrap();
+    assert!(!gone.blobs.contains(&two.blobs[1].0.digest), "the shared layer");
+    assert_eq!(gone.blobs.len(), one.blobs.len(), "its manifest, configuration and own layer");
+    two.blobs.iter().for_each(|(blob, _)| assert!(layout.blob(&blob.digest).exists()));
+}
+
+#[test]
+fn does_not_delete_beside_an_entry_of_unknown_type() {
+    let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+    let (layout, one, _) =
+        sharing(&|entry| entry.replace(MediaType::OCI_MANIFEST.as_str(), artifact));
+    let remove = || delete(&layout.image_name("v1"), &SourceOptions::default(), &Scope::new());
+    let error = remove().unwrap_err();
+    assert!(error.to_string().contains(artifact), "{error}");
+    layout.root("v1").unwrap();
+    one.blobs.iter().for_each(|(blob, _)| assert!(layout.blob(&blob.digest).exists()));
+}
+
+#[test]
+fn reads_a_manifest_that_is_some_layer_too() {
+    let layout = Layout::new();
+    let (one, two) = (sample::image("one"), sample::image("two"));
+    layout.write(&one, "v1");
+    layout.write(&two, "v2");
+    layout.write(&sample::with_layer(&one.manifest), "v3");
+    layout.write(&sample::sharing_a_layer(one, sample::image("four")).1, "v4");
+    let gone = delete(&layout.image_name("v4"), &SourceOptions::default(), &Scope::new()).unwrap();
+    assert_eq!(gone.blobs.len(), 3, "its manifest, configuration and own layer");
+    layout.root("v1").unwrap();
+}
+
+/// A name stands for whatever bears it, and nothing is nothing.
+#[test]
+fn says_what_a_name_stands_for_whatever_that_is() {
+    let (layout, _, two) =
+        sharing(&|entry| entry.replace(MediaType::OCI_MANIFEST.as_str(), "application/x-unknown"));
+    let current =
+        |name: &str| destination(&layout.name(name)).unwrap().current(None, &Scope::new()).unwrap();
+    assert_eq!(current("v2").as_ref(), Some(two.manifest.digest()));
+    assert_eq!(current("v3"), None);
+}
+
+#[test]
+fn protects_nothing_that_has_no_name() {
+    let layout = Layout::new();
+    let image = sample::image("one");
+    layout.write(&image, "v1");
+    let name = layout.name("v1");
+    let nameless = destination(name.trim_end_matches(":v1")).unwrap();
+    let writing = nameless.begin(&Scope::new()).unwrap();
+    for (descriptor, bytes) in &image.blobs {
+        crate::suite::put(writing.as_ref(), descriptor, bytes).unwrap();
+    }
+    writing.put_manifest(&image.manifest, Place::Root, &Scope::new()).unwrap();
+    let naming = Naming::own(&*nameless, &image.manifest).protected();
+    writing.commit(&[naming], &Scope::new()).unwrap_err();
+    assert_eq!(layout.names(), [["v1"]]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl CopyRequest {
         let places = destinations.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             all_tags: AllTags::read(&args.names, &source, &places)?,
-            protection: protection(&args.names)?,
+            protection: protection(&args.names, &places)?,
             source,
             places,
             source_side,

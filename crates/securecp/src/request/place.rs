@@ -82,17 +82,33 @@ fn check_nameless(name: &ImageName) -> Result<(), Failure> {
     Err(Failure::usage(format!("--all-tags: expected {expected}, found {name}")))
 }
 
-/// Which names may be moved.
-pub(super) fn protection(args: &NameArgs) -> Result<Protection, Failure> {
-    match (args.no_clobber, args.expect_dest_digest.as_deref()) {
-        (true, Some(_)) => Err(both("--no-clobber", "--expect-dest-digest")),
-        (true, None) => Ok(Protection::NoClobber),
-        (false, None) => Ok(Protection::None),
+/// Which names may be moved. Where it cannot be told what a name stands for, none can be protected.
+pub(super) fn protection(args: &NameArgs, places: &[PlaceRequest]) -> Result<Protection, Failure> {
+    let (option, protection) = match (args.no_clobber, args.expect_dest_digest.as_deref()) {
+        (true, Some(_)) => return Err(both("--no-clobber", "--expect-dest-digest")),
+        (false, None) => return Ok(Protection::None),
+        (true, None) => ("--no-clobber", Protection::NoClobber),
         (false, Some(text)) => {
-            let digest = text.parse();
-            digest.map(Protection::Expect).map_err(|error: securecp_oci::DigestError| {
+            let digest = text.parse().map_err(|error: securecp_oci::DigestError| {
                 Failure::usage(format!("--expect-dest-digest: {error}"))
-            })
+            })?;
+            ("--expect-dest-digest", Protection::Expect(digest))
         }
-    }
+    };
+    let check = |place: &PlaceRequest| check_protectable(&place.name, option, args.all_tags);
+    places.iter().try_for_each(check)?;
+    Ok(protection)
+}
+
+fn check_protectable(name: &ImageName, option: &str, all_tags: bool) -> Result<(), Failure> {
+    let problem = match name.transport {
+        Transport::DockerArchive | Transport::DockerDaemon => {
+            "what a name stands for cannot be told there"
+        }
+        Transport::Oci if !all_tags && !name.rest.contains(':') => {
+            "an image in a layout has a name only if one is given (oci:DIRECTORY:NAME)"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("{option} cannot protect {name}: {problem}")))
 }

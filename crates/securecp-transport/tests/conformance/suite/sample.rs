@@ -34,11 +34,31 @@ pub(crate) fn image(seed: &str) -> Sample {
         (descriptor(MediaType::OCI_LAYER, &small), small),
         (descriptor(MediaType::OCI_LAYER, &large), large),
     ];
+    of_blobs(blobs)
+}
+
+fn of_blobs(blobs: Vec<(Descriptor, Bytes)>) -> Sample {
     let layers: Vec<Value> = blobs[1..].iter().map(|(d, _)| d.into()).collect();
     let manifest = raw(&json!({"schemaVersion":2,
         "mediaType":MediaType::OCI_MANIFEST.as_str(),
         "config":Value::from(&blobs[0].0),"layers":layers}));
     Sample { manifest, blobs }
+}
+
+/// The two, with the first layer of the one in the other as well.
+pub(crate) fn sharing_a_layer(one: Sample, mut two: Sample) -> (Sample, Sample) {
+    two.blobs[1] = one.blobs[1].clone();
+    (one, of_blobs(two.blobs))
+}
+
+/// An artifact whose only layer is `manifest`.
+pub(crate) fn with_layer(manifest: &RawManifest) -> Sample {
+    let config = Bytes::from_static(b"{}");
+    let layer = Descriptor { media_type: MediaType::OCI_LAYER, ..manifest.descriptor() };
+    of_blobs(vec![
+        (descriptor(MediaType::OCI_CONFIG, &config), config),
+        (layer, manifest.bytes().clone()),
+    ])
 }
 
 /// An index over `children`.
