@@ -1,23 +1,24 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Builder};
 
 /// The threads of one job: however deeply its work is split, no more than so many do it at once.
 #[derive(Debug)]
 pub(crate) struct Workers {
     /// Threads that may still be started beside the caller's own.
     spare: AtomicUsize,
+    thread: fn() -> Builder,
 }
 
 impl Workers {
     pub(crate) fn new(count: usize) -> Self {
-        Self { spare: AtomicUsize::new(count.saturating_sub(1)) }
+        Self { spare: AtomicUsize::new(count.saturating_sub(1)), thread: Builder::new }
     }
 
     /// Calls `work` on every item; results keep the order of the items. May be called from within `work`.
     ///
-    /// The caller works too, and is joined by others as long as some are free, so nobody waits for a thread. After a
-    /// failure no further item is begun; the failure of the first item in order is returned.
+    /// The caller works too, and is joined by others as long as some are free and the system gives them, so nobody waits
+    /// for a thread. After a failure no further item is begun; the failure of the first item in order is returned.
     pub(crate) fn each<T: Sync, R: Send, E: Send>(
         &self,
         items: &[T],
@@ -40,10 +41,12 @@ impl Workers {
     ) {
         while let Some((turn, item)) = batch.take() {
             if let Some(permit) = batch.has_more().then(|| self.permit()).flatten() {
-                scope.spawn(move || {
+                let join = move || {
                     let _held = permit;
                     self.take_part(scope, batch, work);
-                });
+                };
+                // Where there are no more threads, those that are there do it all.
+                let _ = (self.thread)().spawn_scoped(scope, join);
             }
             batch.note(turn, work(item));
         }
@@ -139,6 +142,15 @@ mod tests {
         workers.each(&[0; 10], |_| workers.each(&[0; 10], request).map(drop)).unwrap();
         assert!((2..=4).contains(&most.load(Ordering::SeqCst)), "{most:?}");
         assert_eq!(workers.spare.load(Ordering::SeqCst), 3, "every thread was given back");
+    }
+
+    #[test]
+    fn goes_on_where_no_thread_is_to_be_had() {
+        let impossible = || Builder::new().stack_size(1 << 47);
+        let workers = Workers { thread: impossible, ..Workers::new(4) };
+        let items: Vec<usize> = (0..100).collect();
+        assert_eq!(workers.each(&items, |n| Ok::<_, ()>(*n)).unwrap(), items);
+        assert_eq!(workers.spare.load(Ordering::SeqCst), 3, "every permit was given back");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Builder;
 
 /// How a piece of work competes for workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,15 +87,21 @@ pub(crate) fn execute<T: Send + Sync, E: Send>(
         }
     };
     let workers = limits.workers.clamp(1, graph.needs.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(worker);
-        }
-    });
+    start(workers, Builder::new, &worker);
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(done),
     }
+}
+
+/// Runs `worker` on so many threads, or on as many as there are; if there is none, on the caller's.
+fn start(workers: usize, thread: impl Fn() -> Builder, worker: &(impl Fn() + Sync)) {
+    std::thread::scope(|scope| {
+        let started = (0..workers).map_while(|_| thread().spawn_scoped(scope, worker).ok());
+        if started.count() == 0 {
+            worker();
+        }
+    });
 }
 
 /// Dropped only when work panics: the others must not wait for it.
@@ -295,6 +302,16 @@ mod tests {
         })
         .unwrap();
         assert_eq!(*lock(&order), [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn works_on_the_callers_thread_where_there_is_no_other() {
+        let (ran, own) = (Mutex::new(Vec::new()), std::thread::current().id());
+        let worker = || lock(&ran).push(std::thread::current().id());
+        start(3, || Builder::new().stack_size(1 << 47), &worker);
+        assert_eq!(*lock(&ran), [own]);
+        start(3, Builder::new, &worker);
+        assert!(lock(&ran).len() == 4 && lock(&ran)[1..].iter().all(|id| *id != own));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod report;
 mod scope;
 mod spool;
 mod stage;
+mod threads;
 mod verify;
 
 pub use aside::{Aside, Fold};
@@ -58,3 +59,4 @@ pub use report::{Event, Quiet, Report, TaskId, Watched};
 pub use scope::{Listener, Scope, Stopped};
 pub use spool::{Spool, SpoolWriter};
 pub use stage::{Chunks, Layer, Stage, Transform};
+pub use threads::each_on_a_thread;

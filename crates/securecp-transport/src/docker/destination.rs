@@ -1,7 +1,6 @@
 use std::sync::OnceLock;
-use std::thread;
 
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Scope, each_on_a_thread};
 use securecp_oci::{
     Algorithm, Attached, Descriptor, Digest, ImageName, RawManifest, Reference, Signature, Tag,
 };
@@ -69,16 +68,7 @@ impl DockerDestination {
 
     /// Moves tags at the same time.
     fn name_all(&self, names: &[(usize, &Naming<'_>)], scope: &Scope) -> Vec<Result<(), NotNamed>> {
-        thread::scope(|threads| {
-            let mut begun = Vec::new();
-            for (_, naming) in names {
-                begun.push(threads.spawn(move || self.name_it(naming, scope)));
-            }
-            let join = |put: thread::ScopedJoinHandle<'_, _>| {
-                put.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            begun.into_iter().map(join).collect()
-        })
+        each_on_a_thread(names, |(_, naming)| self.name_it(naming, scope))
     }
 
     /// Moves one tag. What goes by its digest alone has no name to move.

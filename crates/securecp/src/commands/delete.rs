@@ -1,9 +1,7 @@
 //! `securecp delete`
 
-use std::panic::resume_unwind;
-
 use anyhow::Context;
-use securecp_layer::Scope;
+use securecp_layer::{Scope, each_on_a_thread};
 use securecp_oci::{Digest, RawManifest, Reference, ReferenceError, Tag, Transport};
 use securecp_registry::{Client, ManifestName, RegistryError};
 
@@ -100,15 +98,9 @@ fn other_tags(
     let mut tags = client.tags(scope)?;
     tags.retain(|tag| Some(tag) != reference.tag());
     let share = tags.len().div_ceil(WORKERS).max(1);
-    let same = std::thread::scope(|threads| {
-        let look = |part| move || those_of(client, part, digest, scope);
-        let workers: Vec<_> = tags.chunks(share).map(|part| threads.spawn(look(part))).collect();
-        let parts = workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        parts.collect::<Result<Vec<_>, _>>()
-    });
-    Ok(same?.concat())
+    let parts: Vec<&[Tag]> = tags.chunks(share).collect();
+    let same = each_on_a_thread(&parts, |part| those_of(client, part, digest, scope));
+    Ok(same.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Those of `tags` that stand for `digest`.
