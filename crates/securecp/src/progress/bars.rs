@@ -63,12 +63,17 @@ impl Bars {
     }
 
     fn finished(&self, task: TaskId) {
-        let ended = self.state().tasks.remove(&task);
-        if let Some((subject, bar)) = ended {
-            bar.finish_and_clear();
-            self.screen.remove(&bar);
+        if let Some(subject) = self.ended(task) {
             self.say(&format!("copied {subject}"));
         }
+    }
+
+    /// Takes the bar of a task away; one that is skipped may have begun.
+    fn ended(&self, task: TaskId) -> Option<String> {
+        let (subject, bar) = self.state().tasks.remove(&task)?;
+        bar.finish_and_clear();
+        self.screen.remove(&bar);
+        Some(subject)
     }
 }
 
@@ -77,7 +82,8 @@ impl Report for Bars {
         match event {
             Event::Planned { bytes, .. } => self.planned(*bytes),
             Event::Started { task, subject, size } => self.started(*task, subject, *size),
-            Event::Skipped { subject, why, .. } => {
+            Event::Skipped { task, subject, why } => {
+                self.ended(*task);
                 self.say(&format!("skipping {}: {}", short(subject), Escaped::new(why)));
             }
             Event::Retrying { task, after, why } => {
@@ -159,5 +165,9 @@ mod tests {
         assert_eq!(bars.state().whole.as_ref().unwrap().position(), 10);
         bars.event(&Event::Finished { task });
         assert!(bars.state().tasks.is_empty());
+        let (task, subject) = (TaskId(2), "blob sha256:1");
+        bars.event(&Event::Started { task, subject, size: Some(10) });
+        bars.event(&Event::Skipped { task, subject, why: "already there" });
+        assert!(bars.state().tasks.is_empty(), "what is skipped after all has no bar");
     }
 }

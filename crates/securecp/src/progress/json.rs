@@ -59,6 +59,7 @@ impl Report for Json {
                 );
             }
             Event::Skipped { task, subject, why } => {
+                state.moved.remove(task);
                 tell(&json!({"event": "skipped", "task": task.0, "subject": subject, "why": why}));
             }
             Event::Retrying { task, after, why } => {
@@ -91,5 +92,19 @@ fn tell(event: &impl Serialize) {
     // Numbers and texts always have a form in JSON.
     if let Ok(line) = serde_json::to_string(event) {
         say(&line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_after_it_began_is_no_longer_under_way() {
+        let (json, task, subject) = (Json::default(), TaskId(1), "blob sha256:0");
+        json.event(&Event::Started { task, subject, size: None });
+        assert_eq!(json.state().moved.len(), 1);
+        json.event(&Event::Skipped { task, subject, why: "already there" });
+        assert!(json.state().moved.is_empty());
     }
 }

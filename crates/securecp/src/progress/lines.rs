@@ -62,7 +62,8 @@ impl Report for Lines {
                 let size = size.map_or_else(String::new, |size| format!(" ({})", HumanBytes(size)));
                 say(&format!("copying {}{size}", Escaped::new(subject)));
             }
-            Event::Skipped { subject, why, .. } => {
+            Event::Skipped { task, subject, why } => {
+                tally.end(*task);
                 say(&format!("skipping {}: {}", Escaped::new(subject), Escaped::new(why)));
             }
             Event::Retrying { task, after, why } => {
@@ -99,6 +100,8 @@ mod tests {
         lines.bytes(task, 1024);
         let line = heard.iter().find(|line| line.starts_with("1.00 KiB of 2.00 KiB (50 %), "));
         assert!(line.is_some_and(|line| line.ends_with(" left")));
+        lines.event(&Event::Skipped { task, subject: "blob", why: "already there" });
+        assert_eq!(lines.tally().summary(), None, "nothing is under way");
         drop(lines);
         // Comes to its end only when the thread has.
         heard.iter().for_each(drop);
