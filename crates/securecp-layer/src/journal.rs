@@ -35,6 +35,8 @@ pub struct Notes {
     path: PathBuf,
     journal: Journal,
     lines: Vec<String>,
+    /// The name is gone, and may be another process's by now.
+    forgotten: bool,
 }
 
 /// What can be wrong with the notes that are there.
@@ -90,7 +92,13 @@ impl Journal {
         let Some(mut file) = locked(path)? else { return Ok(None) };
         let head = format!("{MAGIC} {subject}");
         let lines = self.read_or_begin(&mut file, path, &head)?;
-        Ok(Some(Notes { file, path: path.to_owned(), journal: self.clone(), lines }))
+        Ok(Some(Notes {
+            file,
+            path: path.to_owned(),
+            journal: self.clone(),
+            lines,
+            forgotten: false,
+        }))
     }
 
     fn read_or_begin(
@@ -136,8 +144,10 @@ impl Notes {
     /// Forgets everything: the thing is done, or cannot be continued.
     pub fn forget(&mut self) {
         self.lines.clear();
-        // The name may only go while it is ours, and it is ours while the file is locked.
-        let _ = fs::remove_file(&self.path);
+        // The name may only go while it is ours: as long as the file is locked, and once.
+        if !std::mem::replace(&mut self.forgotten, true) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -365,6 +375,17 @@ mod tests {
             fs::remove_file(file).unwrap();
             fs::create_dir(file).unwrap();
         }));
+    }
+
+    #[test]
+    fn forgets_only_its_own_notes() {
+        let (_folder, journal) = journal();
+        let mut first = journal.open("a").unwrap();
+        first.forget();
+        leave(&Journal::new(&journal.shared.folder), "a", &["of another process"]);
+        first.forget();
+        drop(first);
+        assert_eq!(journal.open("a").unwrap().lines(), ["of another process"]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl<'a> Partial<'a> {
             return None;
         }
         let name = file_name(&blob.digest);
-        match lock(folder, &name) {
+        match lock(folder, &name, OFlags::CREATE) {
             Ok(file) => {
                 let held = file.metadata().map_or(0, |found| found.len());
                 // A whole one is read anew as well: its end may have been cut from a larger file.
@@ -135,7 +135,8 @@ impl<'a> Partial<'a> {
 pub(super) fn sweep(folder: &Folder) {
     let Ok(names) = folder.names() else { return };
     for name in names.iter().filter(|name| name.starts_with(&prefix())) {
-        let Ok(file) = lock(folder, name) else { continue };
+        // Its owner may be giving it its final name: it is never made again.
+        let Ok(file) = lock(folder, name, OFlags::empty()) else { continue };
         let touched = file.metadata().and_then(|found| found.modified());
         let age = touched.ok().and_then(|time| SystemTime::now().duration_since(time).ok());
         if age.is_some_and(|age| age > STALE) {
@@ -159,9 +160,9 @@ fn file_name(digest: &Digest) -> String {
     format!("{}{}-{}", prefix(), digest.algorithm(), digest.hex())
 }
 
-/// Opens and locks a file that is ours alone.
-fn lock(folder: &Folder, name: &str) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+/// Opens and locks a file that is ours alone; `create` makes it where it is missing.
+fn lock(folder: &Folder, name: &str, create: OFlags) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | create | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mode = Mode::RUSR | Mode::WUSR;
     let fd = rustix::fs::openat(folder.fd(), name, flags | OFlags::CLOEXEC, mode)?;
     rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
@@ -189,5 +190,20 @@ impl Chunks for FromStart {
         chunk.truncate(read);
         self.at += read as u64;
         Ok((read > 0).then(|| chunk.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_for_stale_files_makes_none() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        assert_eq!(lock(&folder, "gone", OFlags::empty()).unwrap_err(), Errno::NOENT);
+        assert!(folder.names().unwrap().is_empty());
+        lock(&folder, "new", OFlags::CREATE).unwrap();
+        lock(&folder, "new", OFlags::empty()).unwrap();
     }
 }
