@@ -9,7 +9,7 @@ use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Digest, ImageName, MediaType};
 use securecp_transport::{
-    DestinationOptions, Naming, Place, SourceOptions, list, open_destination,
+    DestinationOptions, Naming, Place, SourceOptions, TransportError, list, open_destination,
 };
 use serde_json::{Value, json};
 
