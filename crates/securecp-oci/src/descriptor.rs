@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::{Digest, Escaped, ManifestError, MediaType, Platform};
+use crate::{Digest, Escaped, ManifestError, MediaType, Platform, spelling};
 
 /// Annotations of a manifest or descriptor.
 pub type Annotations = BTreeMap<String, String>;
@@ -43,9 +43,10 @@ impl Descriptor {
     /// Reads the descriptor that `value` holds; `subject` names it in errors.
     ///
     /// # Errors
-    /// A field is missing or of the wrong type, the digest is malformed, the size negative or fractional.
+    /// A field is missing or of the wrong type, the digest is malformed, the size negative or fractional, a known member
+    /// is spelled otherwise.
     pub fn read(value: &Value, subject: &str) -> Result<Self, ManifestError> {
-        let fields = Fields { map: object(value, subject)?, subject };
+        let fields = Fields::of(value, subject, DESCRIPTOR)?;
         let digest = fields.string("digest")?.unwrap_or_default();
         Ok(Self {
             media_type: MediaType::new(fields.string("mediaType")?.unwrap_or_default()),
@@ -72,13 +73,41 @@ fn wrong(subject: &str, expected: &'static str) -> ManifestError {
     ManifestError::Field { subject: Escaped::new(subject).to_string(), expected }
 }
 
+const DESCRIPTOR: &[&str] =
+    &["mediaType", "digest", "size", "urls", "annotations", "data", "platform", "artifactType"];
+
+const PLATFORM: &[&str] =
+    &["architecture", "os", "os.version", "os.features", "variant", "features"];
+
 /// Reads members of one object; `null` counts as absent, as in the reference.
 pub(crate) struct Fields<'a> {
-    pub(crate) map: &'a Map<String, Value>,
-    pub(crate) subject: &'a str,
+    map: &'a Map<String, Value>,
+    subject: &'a str,
 }
 
 impl<'a> Fields<'a> {
+    /// `value` as an object in which none of the `known` members is spelled otherwise, whatever its value: Go would
+    /// take it for the known one, and a `null` for its absence.
+    pub(crate) fn of(
+        value: &'a Value,
+        subject: &'a str,
+        known: &[&'static str],
+    ) -> Result<Self, ManifestError> {
+        let map = object(value, subject)?;
+        let other = map.keys().find_map(|key| Some((key, spelling::meant(key, known)?)));
+        match other {
+            None => Ok(Self { map, subject }),
+            Some((key, expected)) => {
+                let member = format!("{subject}.{}", Escaped::new(key).limit(80));
+                Err(ManifestError::Spelling { member, expected })
+            }
+        }
+    }
+
+    pub(crate) fn map(&self) -> &'a Map<String, Value> {
+        self.map
+    }
+
     pub(crate) fn present(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|v| !v.is_null())
     }
@@ -133,7 +162,7 @@ impl<'a> Fields<'a> {
     fn platform(&self) -> Result<Option<Platform>, ManifestError> {
         let Some(value) = self.present("platform") else { return Ok(None) };
         let subject = format!("{}.platform", self.subject);
-        let fields = Fields { map: object(value, &subject)?, subject: &subject };
+        let fields = Fields::of(value, &subject, PLATFORM)?;
         let text = |key| fields.string(key).map(|t| t.unwrap_or_default().to_owned());
         Ok(Some(Platform {
             os: text("os")?,

@@ -37,6 +37,7 @@ mod platform;
 mod reference;
 mod schema1;
 mod signature;
+mod spelling;
 mod text;
 mod union;
 

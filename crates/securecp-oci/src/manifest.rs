@@ -1,11 +1,11 @@
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::descriptor::{Fields, object};
+use crate::descriptor::Fields;
 use crate::json::{self, JsonError, Limits};
 use crate::{
-    Algorithm, Annotations, Descriptor, Digest, DigestError, Escaped, ManifestKind, MediaType,
-    Schema1, Schema1Error,
+    Algorithm, Annotations, Descriptor, Digest, DigestError, ManifestKind, MediaType, Schema1,
+    Schema1Error,
 };
 
 /// Largest manifest that is read, in bytes: 4 MiB.
@@ -148,6 +148,14 @@ pub enum ManifestError {
         /// The type by which the document is read.
         media_type: MediaType,
     },
+    /// A known member is spelled so that only some readers know it.
+    #[error("ambiguous manifest: member {member} is spelled otherwise than {expected:?}")]
+    Spelling {
+        /// The path of the member.
+        member: String,
+        /// How it is spelled.
+        expected: &'static str,
+    },
     /// `schemaVersion` is not 2.
     #[error("unsupported schema version, expected 2")]
     SchemaVersion,
@@ -215,6 +223,14 @@ impl RawManifest {
         &self.bytes
     }
 
+    /// The bytes that the digest covers: all of them, but of a signed schema 1 manifest its payload.
+    pub fn digested(&self) -> &Bytes {
+        match &self.view {
+            View::Schema1(schema1) => schema1.payload(),
+            View::Image(_) | View::Index(_) => &self.bytes,
+        }
+    }
+
     /// The digest of the bytes, of a signed schema 1 manifest that of its payload; SHA-256 unless another one was
     /// promised.
     pub fn digest(&self) -> &Digest {
@@ -223,10 +239,7 @@ impl RawManifest {
 
     /// Whether `digest`, of any algorithm, names this manifest.
     pub fn is_named(&self, digest: &Digest) -> bool {
-        match &self.view {
-            View::Schema1(schema1) => schema1.is_named(digest),
-            View::Image(_) | View::Index(_) => digest.matches(&self.bytes),
-        }
+        digest.matches(self.digested())
     }
 
     /// The media type under which the manifest is stored.
@@ -285,11 +298,11 @@ impl View {
     }
 
     fn read(value: &Value, media_type: &MediaType) -> Result<Self, ManifestError> {
-        let fields = Fields { map: object(value, "manifest")?, subject: "manifest" };
+        let fields = Fields::of(value, "manifest", MEMBERS)?;
         let kind = media_type
             .manifest_kind()
             .ok_or_else(|| ManifestError::Unknown(media_type.to_string()))?;
-        refuse_foreign_keys(fields.map, kind, media_type)?;
+        refuse_foreign_keys(&fields, kind, media_type)?;
         if fields.present("schemaVersion").and_then(Value::as_u64) != Some(2) {
             return Err(ManifestError::SchemaVersion);
         }
@@ -304,7 +317,7 @@ impl View {
 impl Image {
     fn read(fields: &Fields<'_>) -> Result<Self, ManifestError> {
         Ok(Self {
-            config: Descriptor::read(fields.map.get("config").unwrap_or(&Value::Null), "config")?,
+            config: Descriptor::read(fields.map().get("config").unwrap_or(&Value::Null), "config")?,
             layers: descriptors(fields, "layers")?,
             subject: subject(fields)?,
             artifact_type: fields.string("artifactType")?.map(str::to_owned),
@@ -362,7 +375,7 @@ fn check_promises(bytes: &[u8], declared: Declared<'_>) -> Result<Digest, Manife
 }
 
 fn resolve_media_type(value: &Value, declared: Option<&str>) -> Result<MediaType, ManifestError> {
-    let fields = Fields { map: object(value, "manifest")?, subject: "manifest" };
+    let fields = Fields::of(value, "manifest", MEMBERS)?;
     let inside = fields.string("mediaType")?.map(MediaType::new);
     let outside = declared.map(MediaType::new).filter(|t| t.manifest_kind().is_some());
     match (inside, outside) {
@@ -395,31 +408,37 @@ fn guess(fields: &Fields<'_>) -> Result<MediaType, ManifestError> {
     }
 }
 
-/// Keys that tell formats apart. A key of another format, or a known key in another case, is what lets two readers see
-/// two different manifests in one document.
+/// The members that readers of any format know.
+const MEMBERS: &[&str] = &[
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "fsLayers",
+    "history",
+];
+
+/// A key that tells another format is what lets two readers see two different manifests in one document.
 fn refuse_foreign_keys(
-    map: &Map<String, Value>,
+    fields: &Fields<'_>,
     kind: ManifestKind,
     media_type: &MediaType,
 ) -> Result<(), ManifestError> {
-    const TELLING: [&str; 5] = ["config", "layers", "manifests", "fsLayers", "history"];
-    const COMMON: [&str; 4] = ["schemaVersion", "mediaType", "subject", "annotations"];
-    let own: &[&str] = if kind.is_index() { &["manifests"] } else { &["config", "layers"] };
-    let foreign = |key: &str| {
-        let telling = TELLING.iter().find(|known| known.eq_ignore_ascii_case(key));
-        let common = COMMON.iter().find(|known| known.eq_ignore_ascii_case(key));
-        match (telling, common) {
-            (Some(known), _) => !own.contains(known) || *known != key,
-            (None, Some(known)) => *known != key,
-            (None, None) => false,
-        }
+    let foreign: &[&str] = if kind.is_index() {
+        &["config", "layers", "fsLayers", "history"]
+    } else {
+        &["manifests", "fsLayers", "history"]
     };
-    match map.iter().find(|(key, value)| !value.is_null() && foreign(key)) {
-        Some((key, _)) => Err(ManifestError::Ambiguous {
-            key: Escaped::new(key).limit(80).to_string(),
-            media_type: media_type.clone(),
-        }),
+    match foreign.iter().find(|key| fields.present(key).is_some()) {
         None => Ok(()),
+        Some(key) => {
+            let (key, media_type) = ((*key).to_owned(), media_type.clone());
+            Err(ManifestError::Ambiguous { key, media_type })
+        }
     }
 }
 
@@ -475,6 +494,48 @@ mod tests {
         ] {
             assert!(read(&text, declared).is_err(), "{text}");
         }
+    }
+
+    /// CVE-2021-41190 in small: Go's decoder takes each of these for the member that is meant.
+    #[test]
+    fn refuses_known_members_spelled_otherwise() {
+        let layer = r#""mediaType":"x","digest":"EMPTY","size":0"#;
+        for (text, declared, expected) in [
+            (format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[],"Layers":null}}"#), OCI, "layers"),
+            (format!(r#"{{"schemaVersion":2,{CONFIG},"layer\u017f":[]}}"#), OCI, "layers"),
+            (format!(r#"{{"schemaVersion":2,{CONFIG},"ArtifactType":"x"}}"#), OCI, "artifactType"),
+            (format!(r#"{{"schemaVersion":2,{CONFIG},"Subject":{{{layer}}}}}"#), OCI, "subject"),
+            (
+                r#"{"schemaVersion":2,"manifests":[],"manife\u017ft\u017f":[]}"#.to_owned(),
+                INDEX,
+                "manifests",
+            ),
+        ] {
+            let error = read(&text, Some(declared)).unwrap_err();
+            let found =
+                matches!(&error, ManifestError::Spelling { expected: e, .. } if *e == expected);
+            assert!(found, "{text}: {error}");
+        }
+        for (member, expected) in [
+            (r#""Digest":"EMPTY""#, "digest"),
+            (r#""MediaType":null"#, "mediaType"),
+            (r#""\u017fize":1"#, "size"),
+            (r#""URLs":[]"#, "urls"),
+            (r#""Annotations":{}"#, "annotations"),
+            (r#""Data":null"#, "data"),
+            (r#""artifacttype":"x""#, "artifactType"),
+            (r#""platform":{"os":"linux","O\u017f":"x"}"#, "os"),
+            (r#""platform":{"Architecture":null}"#, "architecture"),
+        ] {
+            let text = format!(r#"{{"schemaVersion":2,"manifests":[{{{layer},{member}}}]}}"#);
+            let error = read(&text, Some(INDEX)).unwrap_err();
+            let found =
+                matches!(&error, ManifestError::Spelling { expected: e, .. } if *e == expected);
+            assert!(found, "{text}: {error}");
+        }
+        let other =
+            format!(r#"{{"schemaVersion":2,{CONFIG},"layers":[],"Vendor":1,"manifests":null}}"#);
+        assert!(read(&other, Some(OCI)).is_ok());
     }
 
     #[test]

@@ -161,6 +161,13 @@ fn refuses_what_the_reference_refuses() {
         manifest(2, |d| d["layers"] = json!([])),
         manifest(2, |d| d["Manifests"] = json!([])),
         manifest(2, |d| d["FSLayers"] = json!([])),
+        manifest(2, |d| d["fsLayer\u{17f}"] = Value::Null),
+        manifest(2, |d| d["fsLayers"][0]["BlobSum"] = json!("sha256:00")),
+        manifest(2, |d| d["history"][0]["V1Compatibility"] = Value::Null),
+        // Without its signatures a document has another digest.
+        manifest(2, |d| d["Signatures"] = json!([])),
+        manifest(2, |d| d["\u{17f}ignatures"] = Value::Null),
+        manifest(2, |d| set_entry(d, 1, &json!({"id": "0".repeat(64), "Throwaway": null}))),
         b"[]".to_vec(),
         Vec::new(),
         vec![b' '; (4 << 20) + 1],

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::{ConvertError, lose};
-use crate::{Escaped, go};
+use crate::{Escaped, go, spelling};
 
 /// Members of one object, read as Go reads a structure: absent and null are the zero value; zero values are not
 /// written.
@@ -33,8 +33,7 @@ impl<'a> Members<'a> {
     /// Go takes `CMD` for `Cmd`; a reader that does not would see another configuration.
     fn refuse_other_spellings(&self) -> Result<(), ConvertError> {
         for key in self.keys() {
-            let like = self.known.iter().find(|known| known.eq_ignore_ascii_case(key));
-            if let Some(expected) = like.filter(|known| **known != key) {
+            if let Some(expected) = spelling::meant(key, self.known) {
                 return Err(ConvertError::Spelling { member: self.name(key), expected });
             }
         }

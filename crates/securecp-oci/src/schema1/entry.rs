@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::Schema1Error;
 use crate::convert::members::Members;
-use crate::descriptor::{Fields, object};
+use crate::descriptor::Fields;
 use crate::json::{self, Limits};
 use crate::{ConvertError, Digest, MANIFEST_LIMIT, ManifestError};
 
@@ -36,13 +36,13 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Vec<Entry>, Schema1Error> {
 impl Entry {
     fn read(position: usize, layer: &Value, history: &Value) -> Result<Self, Schema1Error> {
         let subject = format!("fsLayers[{position}]");
-        let layer = Fields { map: object(layer, &subject)?, subject: &subject };
+        let layer = Fields::of(layer, &subject, &["blobSum"])?;
         let blob = layer.string("blobSum")?.unwrap_or_default();
         let blob = blob
             .parse()
             .map_err(|source| ManifestError::Digest { subject: subject.clone(), source })?;
         let subject = format!("history[{position}]");
-        let history = Fields { map: object(history, &subject)?, subject: &subject };
+        let history = Fields::of(history, &subject, &["v1Compatibility"])?;
         let text = history.string("v1Compatibility")?.unwrap_or_default();
         Self::of(blob, text).map_err(|source| Schema1Error::Entry { position, source })
     }

@@ -44,14 +44,13 @@ impl Schema1 {
             return Err(ManifestError::TooLarge { found: bytes.len() }.into());
         }
         let document = parse(&bytes)?;
-        let payload = match document.get("signatures") {
-            None | Some(Value::Null) => bytes.clone(),
+        let payload = match Fields::of(&document, "manifest", MEMBERS)?.present("signatures") {
+            None => bytes.clone(),
             Some(signatures) => jws::payload(&bytes, signatures)?,
         };
         let digest = held_to(&bytes, &payload, declared)?;
         let content = parse(&payload)?;
-        let fields =
-            Fields { map: crate::descriptor::object(&content, "manifest")?, subject: "manifest" };
+        let fields = Fields::of(&content, "manifest", MEMBERS)?;
         refuse_foreign(&fields)?;
         let architecture = fields.string("architecture")?.unwrap_or_default().to_owned();
         Ok(Self { digest, architecture, entries: entry::read(&fields)?, payload, bytes })
@@ -67,9 +66,9 @@ impl Schema1 {
         &self.digest
     }
 
-    /// Whether the payload has this digest.
-    pub fn is_named(&self, digest: &Digest) -> bool {
-        digest.matches(&self.payload)
+    /// What the digest covers.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
     }
 
     /// The architecture named.
@@ -150,20 +149,32 @@ fn held_to(bytes: &Bytes, payload: &Bytes, declared: Declared<'_>) -> Result<Dig
     }
 }
 
+/// The members that readers of any format know.
+const MEMBERS: &[&str] = &[
+    "schemaVersion",
+    "name",
+    "tag",
+    "architecture",
+    "fsLayers",
+    "history",
+    "signatures",
+    "config",
+    "layers",
+    "manifests",
+    "mediaType",
+];
+
 /// Keys by which another reader would take the document for something else.
 fn refuse_foreign(fields: &Fields<'_>) -> Result<(), Schema1Error> {
     if fields.present("schemaVersion").and_then(Value::as_u64) != Some(1) {
         return Err(Schema1Error::Version);
     }
-    const OWN: [&str; 5] = ["schemaVersion", "fsLayers", "history", "name", "tag"];
-    const FOREIGN: [&str; 4] = ["config", "layers", "manifests", "mediaType"];
-    for key in fields.map.keys() {
-        let foreign = FOREIGN.iter().any(|known| known.eq_ignore_ascii_case(key));
-        let spelled = OWN.iter().any(|known| known.eq_ignore_ascii_case(key) && known != key);
-        if foreign || spelled {
+    let foreign = ["config", "layers", "manifests", "mediaType"];
+    match foreign.into_iter().find(|key| fields.map().contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => {
             let media_type = MediaType::DOCKER_SCHEMA1;
-            return Err(ManifestError::Ambiguous { key: key.clone(), media_type }.into());
+            Err(ManifestError::Ambiguous { key: key.to_owned(), media_type }.into())
         }
     }
-    Ok(())
 }
