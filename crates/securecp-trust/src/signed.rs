@@ -87,14 +87,14 @@ fn denial_of(mut faults: Vec<SignatureFault>) -> Denial {
 impl Case<'_> {
     /// Whether a verified payload speaks of this manifest, and then of this image.
     ///
-    /// The digest is computed anew over the bytes that will be copied; signatures over other digests than SHA-256 never
+    /// The digest is computed anew over the bytes that were read; signatures over other digests than SHA-256 never
     /// match, as in the reference.
     pub(crate) fn compare(
         &self,
         payload: &Payload,
         identity: &SignedIdentity,
     ) -> Result<(), SignatureFault> {
-        let found = Digest::of(Algorithm::Sha256, self.subject.manifest.bytes());
+        let found = Digest::of(Algorithm::Sha256, self.subject.manifest.digested());
         if payload.digest != found {
             return Err(SignatureFault::Digest { signed: payload.digest.to_string() });
         }

@@ -174,3 +174,21 @@ fn bundles_that_could_not_be_fetched_refuse() {
         );
     }
 }
+
+#[test]
+fn a_bundle_of_a_schema_1_image_is_about_its_payload() {
+    let path = "/../../testdata/converted/schema1-rich/source.manifest.json";
+    let text = std::fs::read_to_string(format!("{}{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let manifest = read(text);
+    assert_ne!(manifest.digested(), manifest.bytes());
+    let (key, file) = (new_key(), TrustFile::parse(FILE.as_bytes()).unwrap());
+    let keys = |_: &str| Ok(public_pem(&key));
+    for (bytes, accepted) in [(manifest.digested(), true), (manifest.bytes(), false)] {
+        let bundle = Bytes::from(key_bundle(&key, bytes, None).to_string()).into();
+        let subject = Subject::new(manifest.clone(), Ok(Vec::new()));
+        let found = survey(vec![subject.with_bundles(Ok(vec![bundle]))]);
+        let gate = Gate::new(&keys).trust(Some(&file));
+        let admitted = Policy::insecure_accept_anything().admit(found, &gate);
+        assert_eq!(admitted.is_ok(), accepted, "{admitted:?}");
+    }
+}

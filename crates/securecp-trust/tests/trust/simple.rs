@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use securecp_oci::{Declared, ImageIdentity, RawManifest, Signature, Transport};
-use securecp_trust::{Denial, Gate, Policy, SignatureFault, Verdict};
+use securecp_oci::{Algorithm, Declared, Digest, ImageIdentity, RawManifest, Signature, Transport};
+use securecp_trust::{
+    Denial, FreshKey, Gate, Payload, PayloadKind, Policy, SignatureFault, SimpleSigner, Verdict,
+};
 
-use crate::support::{Survey, image, subject};
+use crate::support::{Survey, docker, image, subject};
 
 pub(crate) const NAME: &str = "registry.securecp.test/plain:v1";
 
@@ -256,5 +258,25 @@ fn a_refused_signature_can_be_looked_at() {
         ["unsigned", "encrypted", "detached", "armoured", "two-signers", "not-json", "bomb-literal"]
     {
         assert!(look(name).is_err(), "{name}");
+    }
+}
+
+/// The digest of a signed schema 1 image is that of its payload, and so is what signatures name.
+#[test]
+fn a_signature_of_a_schema_1_image_names_its_payload() {
+    let manifest = testdata("../converted/schema1-rich/source.manifest.json");
+    let manifest = RawManifest::read(Bytes::from(manifest), Declared::default()).unwrap();
+    assert!(manifest.as_schema1().is_some() && manifest.digested() != manifest.bytes());
+    let (now, name) = (then(), "r.test/a:1");
+    let key = FreshKey::generate("A <a@x.test>", now, Duration::from_secs(3600)).unwrap();
+    let signer = SimpleSigner::from_key(&key.secret, None, now).unwrap();
+    let public = |_: &str| Ok(key.public.clone());
+    for (bytes, accepted) in [(manifest.digested(), true), (manifest.bytes(), false)] {
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        let payload = Payload::new(PayloadKind::Simple, &digest, &name.parse().unwrap(), now);
+        let signature = signer.sign(&payload.unwrap(), now).unwrap();
+        let survey = docker(name, vec![subject(manifest.clone(), vec![signature])]);
+        let verdict = signed_by("key", "").judge(&survey, &Gate::new(&public).at(now));
+        assert_eq!(verdict.accepted, accepted, "{verdict}");
     }
 }

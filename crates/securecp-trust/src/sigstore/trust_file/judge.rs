@@ -132,7 +132,7 @@ impl<'a> Known<'a> {
     ) -> Result<Good, TrustFault> {
         match bundle {
             StoredBundle::Content(bytes) => {
-                self.judge_candidate(&Candidate::read(bytes)?, manifest.bytes())
+                self.judge_candidate(&Candidate::read(bytes)?, manifest.digested())
             }
             StoredBundle::Odd(fault) => {
                 Err(BundleFault::Format { failure: shown(&fault.to_string()) }.into())
@@ -153,7 +153,7 @@ impl<'a> Known<'a> {
         let judge = || {
             let evidence = evidence::Evidence::of(signature)?;
             let candidate = Candidate::of_attachment(&evidence)?;
-            let good = self.judge_candidate(&candidate, manifest.bytes())?;
+            let good = self.judge_candidate(&candidate, manifest.digested())?;
             check_payload(payload, manifest)?;
             Ok(good)
         };
@@ -252,7 +252,7 @@ fn available<'a, T>(
 fn check_payload(payload: &[u8], manifest: &RawManifest) -> Result<(), TrustFault> {
     let payload = Payload::parse(payload, PayloadKind::Sigstore)
         .map_err(|error| TrustFault::Payload { failure: not_a_payload(&error).to_string() })?;
-    if payload.digest != Digest::of(Algorithm::Sha256, manifest.bytes()) {
+    if payload.digest != Digest::of(Algorithm::Sha256, manifest.digested()) {
         return Err(TrustFault::Digest { signed: payload.digest.to_string() });
     }
     Ok(())
