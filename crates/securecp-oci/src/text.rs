@@ -38,10 +38,15 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Control characters, bidirectional overrides, zero-width characters and line separators are not plain.
+/// Control characters, whatever turns the direction of text, and what is not seen (zero-width characters, soft hyphens,
+/// annotations between the lines, tags) are not plain.
 fn is_plain(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let invisible = matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{feff}'
+    ) || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}');
+    !c.is_control() && !invisible
 }
 
 #[cfg(test)]
@@ -53,5 +58,16 @@ mod tests {
         assert_eq!(Escaped::new("a\u{1b}[31mb\n").to_string(), "a\\u{1b}[31mb\\u{a}");
         assert_eq!(Escaped::new("a\u{202e}b").to_string(), "a\\u{202e}b");
         assert_eq!(Escaped::new("abcdef").limit(3).to_string(), "abc…");
+    }
+
+    #[test]
+    fn escapes_what_is_not_seen() {
+        for c in
+            ['\u{ad}', '\u{61c}', '\u{fff9}', '\u{fffb}', '\u{e0001}', '\u{e0041}', '\u{e007f}']
+        {
+            let shown = Escaped::new(&format!("a{c}b")).to_string();
+            assert_eq!(shown, format!("a\\u{{{:x}}}b", c as u32));
+        }
+        assert_eq!(Escaped::new("é 日本 🙂").to_string(), "é 日本 🙂");
     }
 }
