@@ -196,6 +196,20 @@ pub enum KeyFault {
     /// No certificate was found in any of the files.
     #[error("No public keys imported")]
     NoneImported,
+    /// Something among the keys is not a certificate that can be read.
+    #[error("OpenPGP keys cannot be read: {failure}")]
+    Certificate {
+        /// Why.
+        failure: String,
+    },
+    /// A signature without a certificate, such as a revocation, belongs to none that is there.
+    #[error(
+        "a signature of OpenPGP key {key} stands alone, and no certificate is there that it belongs to"
+    )]
+    Alone {
+        /// The key that made it, in upper-case hexadecimal digits.
+        key: String,
+    },
     /// A reason that only keys and certificates of `sigstoreSigned` have.
     #[error(transparent)]
     #[serde(untagged)]

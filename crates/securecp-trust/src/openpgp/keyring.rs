@@ -1,10 +1,15 @@
-use sequoia_openpgp::cert::CertParser;
+use std::collections::BTreeMap;
+
+use securecp_oci::Escaped;
+use sequoia_openpgp::packet::Signature;
 use sequoia_openpgp::parse::Parse;
-use sequoia_openpgp::{Cert, KeyHandle};
+use sequoia_openpgp::types::SignatureType;
+use sequoia_openpgp::{Cert, Fingerprint, KeyHandle, Packet, PacketPile, anyhow};
 
 use crate::verdict::KeyFault;
 
 const ARMOUR: &[u8] = b"-----BEGIN PGP ";
+const KEY_BLOCKS: [&[u8]; 2] = [b"PUBLIC KEY BLOCK-----", b"PRIVATE KEY BLOCK-----"];
 
 /// The certificates that one requirement trusts, and no others.
 #[derive(Debug)]
@@ -15,10 +20,16 @@ pub(crate) struct Keyring {
 impl Keyring {
     /// Reads certificates, binary or armoured, any number in each blob.
     ///
-    /// What is not a certificate is passed over, as GnuPG's import does; a requirement whose files hold none at all
-    /// accepts nothing.
+    /// What several copies say of one certificate counts together, and so does a revocation that stands alone: whoever
+    /// adds a file can take trust away, whatever stood there before. Text without any key is passed over, as GnuPG's
+    /// import does, and so are keys of unknown versions; a requirement whose files hold none at all accepts nothing.
     pub(crate) fn read(blobs: &[Vec<u8>]) -> Result<Self, KeyFault> {
-        let certs: Vec<Cert> = blobs.iter().flat_map(|blob| certs(blob)).collect();
+        let mut found = Found::default();
+        for block in blobs.iter().flat_map(|blob| blocks(blob)) {
+            found.read(block).map_err(|error| unreadable(&error))?;
+        }
+        found.attach_all()?;
+        let certs: Vec<Cert> = found.certs.into_values().collect();
         if certs.is_empty() { Err(KeyFault::NoneImported) } else { Ok(Self { certs }) }
     }
 
@@ -36,31 +47,139 @@ impl Keyring {
     }
 }
 
-fn certs(blob: &[u8]) -> Vec<Cert> {
-    let blocks = if blob.first().is_some_and(|first| first & 0x80 != 0) {
-        vec![blob]
-    } else {
-        armoured_blocks(blob)
-    };
-    let parsed = blocks.into_iter().filter_map(|block| CertParser::from_bytes(block).ok());
-    parsed.flatten().filter_map(Result::ok).map(Cert::strip_secret_key_material).collect()
+/// What was read so far.
+#[derive(Default)]
+struct Found {
+    certs: BTreeMap<Fingerprint, Cert>,
+    /// Signatures before any key: they must belong to one of the certificates.
+    alone: Vec<Signature>,
+    /// Revocations behind a key, which may be about another one if files were put together.
+    revocations: Vec<Signature>,
 }
 
-/// Each armoured block of a text, up to where the next one starts.
-fn armoured_blocks(text: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<usize> = text
+impl Found {
+    fn read(&mut self, block: &[u8]) -> anyhow::Result<()> {
+        let mut packets = PacketPile::from_bytes(block)?.into_children().peekable();
+        while let Some(Packet::Signature(signature)) =
+            packets.next_if(|packet| matches!(packet, Packet::Signature(_)))
+        {
+            self.alone.push(signature);
+        }
+        let mut one: Vec<Packet> = Vec::new();
+        for packet in packets {
+            if is_primary(&packet) && !one.is_empty() {
+                self.add(std::mem::take(&mut one))?;
+            }
+            one.push(packet);
+        }
+        if one.is_empty() { Ok(()) } else { self.add(one) }
+    }
+
+    /// Adds the packets of one certificate.
+    fn add(&mut self, packets: Vec<Packet>) -> anyhow::Result<()> {
+        // The version or the algorithm is unknown: nothing can be signed with it here.
+        if matches!(packets.first(), Some(Packet::Unknown(_))) {
+            return Ok(());
+        }
+        let revocations = packets.iter().filter_map(revocation).cloned();
+        self.revocations.extend(revocations);
+        let cert = Cert::from_packets(packets.into_iter())?.strip_secret_key_material();
+        let fingerprint = cert.fingerprint();
+        let merged = match self.certs.remove(&fingerprint) {
+            Some(known) => known.merge_public(cert)?,
+            None => cert,
+        };
+        self.certs.insert(fingerprint, merged);
+        Ok(())
+    }
+
+    fn attach_all(&mut self) -> Result<(), KeyFault> {
+        for signature in std::mem::take(&mut self.revocations) {
+            self.attach(&signature);
+        }
+        for signature in std::mem::take(&mut self.alone) {
+            if !self.attach(&signature) {
+                let key = signature.get_issuers().first().map(KeyHandle::to_hex);
+                return Err(KeyFault::Alone { key: key.unwrap_or_else(|| "unknown".to_owned()) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a signature into the certificate that made it; whether there is one.
+    fn attach(&mut self, signature: &Signature) -> bool {
+        let issuers = signature.get_issuers();
+        let by = |cert: &Cert| {
+            issuers.is_empty() || issuers.iter().any(|issuer| issuer.aliases(cert.key_handle()))
+        };
+        let mut attached = false;
+        for cert in self.certs.values_mut().filter(|cert| by(cert)) {
+            let bad = cert.bad_signatures().count();
+            let with = cert.clone().insert_packets([Packet::from(signature.clone())]);
+            // The library sorts out what the key has not made.
+            if let Ok((with, _)) = with
+                && with.bad_signatures().count() == bad
+            {
+                *cert = with;
+                attached = true;
+            }
+        }
+        attached
+    }
+}
+
+/// Whether a certificate starts here.
+fn is_primary(packet: &Packet) -> bool {
+    use sequoia_openpgp::packet::Tag;
+    matches!(packet.tag(), Tag::PublicKey | Tag::SecretKey)
+}
+
+fn revocation(packet: &Packet) -> Option<&Signature> {
+    let Packet::Signature(signature) = packet else { return None };
+    let kinds = [
+        SignatureType::KeyRevocation,
+        SignatureType::SubkeyRevocation,
+        SignatureType::CertificationRevocation,
+    ];
+    kinds.contains(&signature.typ()).then_some(signature)
+}
+
+fn unreadable(error: &anyhow::Error) -> KeyFault {
+    KeyFault::Certificate { failure: Escaped::new(&error.to_string()).limit(200).to_string() }
+}
+
+/// What can be read as keys: a binary blob, or each armoured block of keys in a text up to where the next block starts.
+fn blocks(blob: &[u8]) -> Vec<&[u8]> {
+    if blob.first().is_some_and(|first| first & 0x80 != 0) {
+        return vec![blob];
+    }
+    let starts: Vec<usize> = blob
         .windows(ARMOUR.len())
         .enumerate()
         .filter(|(_, w)| *w == ARMOUR)
         .map(|(n, _)| n)
         .collect();
-    let ends = starts.iter().copied().skip(1).chain([text.len()]);
-    starts.iter().zip(ends).filter_map(|(start, end)| text.get(*start..end)).collect()
+    let ends = starts.iter().copied().skip(1).chain([blob.len()]);
+    let blocks = starts.iter().zip(ends).filter_map(|(start, end)| blob.get(*start..end));
+    blocks
+        .filter(|block| KEY_BLOCKS.iter().any(|kind| block[ARMOUR.len()..].starts_with(kind)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use securecp_oci::{Algorithm, Digest};
+    use sequoia_openpgp::armor::{Kind, Writer};
+    use sequoia_openpgp::cert::CertBuilder;
+    use sequoia_openpgp::policy::StandardPolicy;
+    use sequoia_openpgp::serialize::{Serialize as _, SerializeInto as _};
+    use sequoia_openpgp::types::KeyFlags;
+
     use super::*;
+    use crate::verdict::SignatureFault;
+    use crate::{Payload, PayloadKind, SimpleSigner};
 
     const ALICE: &[u8] = include_bytes!("../../../../testdata/trust/keys/pgp-alice.pub.asc");
     const BOB: &[u8] = include_bytes!("../../../../testdata/trust/keys/pgp-bob.pub.asc");
@@ -87,6 +206,111 @@ mod tests {
             assert_eq!(count(blobs), None, "{blobs:?}");
         }
         assert_eq!(count(&[b"garbage", ALICE]), Some(1), "passed over, as by GnuPG");
+    }
+
+    fn armoured(packets: Vec<Packet>) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), Kind::PublicKey).unwrap();
+        PacketPile::from(packets).serialize(&mut writer).unwrap();
+        writer.finalize().unwrap()
+    }
+
+    /// A certificate that could sign an hour ago, its secret key, and its revocation, made now.
+    fn revoked() -> (Cert, Signature) {
+        let then = SystemTime::now() - Duration::from_secs(3600);
+        CertBuilder::new()
+            .add_userid("A <a@x.test>")
+            .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
+            .set_creation_time(then)
+            .generate()
+            .unwrap()
+    }
+
+    /// What comes of a message that the key signed before it was revoked.
+    fn verdict(cert: &Cert, blobs: &[&[u8]]) -> Result<(), SignatureFault> {
+        let now = SystemTime::now();
+        let secret = cert.as_tsk().armored().to_vec().unwrap();
+        let signer = SimpleSigner::from_key(&secret, None, now).unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"{}");
+        let payload =
+            Payload::new(PayloadKind::Simple, &digest, &"h.test/x:1".parse().unwrap(), now);
+        let securecp_oci::Signature::Simple(message) = signer.sign(&payload.unwrap(), now).unwrap()
+        else {
+            unreachable!("made by a simple signer")
+        };
+        let blobs: Vec<Vec<u8>> = blobs.iter().map(|b| b.to_vec()).collect();
+        let ring = Keyring::read(&blobs).unwrap();
+        crate::openpgp::verify(&message, &ring, now).map(|_| ())
+    }
+
+    fn is_revoked(cert: &Cert, blobs: &[&[u8]]) -> bool {
+        matches!(verdict(cert, blobs), Err(SignatureFault::KeyRevoked { .. }))
+    }
+
+    #[test]
+    fn a_revocation_counts_wherever_it_stands() {
+        let (cert, revocation) = revoked();
+        let old = cert.armored().to_vec().unwrap();
+        let updated = cert.clone().insert_packets([revocation.clone()]).unwrap().0;
+        let new = updated.armored().to_vec().unwrap();
+        let alone = armoured(vec![revocation.clone().into()]);
+        assert_eq!(verdict(&cert, &[&old]), Ok(()));
+        assert!(is_revoked(&cert, &[&new]));
+        for blobs in [[&old, &new], [&new, &old], [&old, &alone], [&alone, &old]] {
+            assert!(is_revoked(&cert, &blobs.map(Vec::as_slice)));
+            assert!(is_revoked(&cert, &[&blobs.map(Vec::as_slice).concat()]));
+        }
+        let guarded = [&old[..], b":", &alone].concat();
+        assert!(is_revoked(&cert, &[&guarded]), "GnuPG writes revocations so");
+    }
+
+    #[test]
+    fn a_revocation_behind_another_certificate_counts() {
+        let (cert, revocation) = revoked();
+        let (other, _) = revoked();
+        let binary = |packets: &mut dyn Iterator<Item = Packet>| {
+            PacketPile::from(packets.collect::<Vec<_>>()).to_vec().unwrap()
+        };
+        let certs = || cert.clone().into_packets().chain(other.clone().into_packets());
+        let plain = binary(&mut certs());
+        let revoked = binary(&mut certs().chain([revocation.into()]));
+        assert_eq!(verdict(&cert, &[&plain]), Ok(()));
+        assert!(is_revoked(&cert, &[&revoked]));
+        assert_eq!(verdict(&other, &[&revoked]), Ok(()));
+    }
+
+    #[test]
+    fn a_shortened_life_counts_wherever_it_stands() {
+        let (cert, _) = revoked();
+        let old = cert.armored().to_vec().unwrap();
+        let mut key = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair();
+        let policy = StandardPolicy::new();
+        let ended = SystemTime::now() - Duration::from_secs(60);
+        let shortened = cert
+            .set_expiration_time(&policy, None, key.as_mut().unwrap(), Some(ended))
+            .and_then(|signatures| Ok(cert.clone().insert_packets(signatures)?.0));
+        let new = shortened.unwrap().armored().to_vec().unwrap();
+        for blobs in [[&old, &new], [&new, &old]] {
+            let found = verdict(&cert, &blobs.map(Vec::as_slice));
+            assert!(matches!(found, Err(SignatureFault::KeyExpired { .. })), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_broken_or_belongs_to_nobody_is_an_error() {
+        let (cert, revocation) = revoked();
+        let alone = armoured(vec![revocation.clone().into()]);
+        let ring = |blobs: &[&[u8]]| {
+            let blobs: Vec<Vec<u8>> = blobs.iter().map(|b| b.to_vec()).collect();
+            Keyring::read(&blobs).map(|_| ())
+        };
+        let fault = ring(&[ALICE, &alone]).unwrap_err();
+        assert!(matches!(&fault, KeyFault::Alone { key } if *key == cert.fingerprint().to_hex()));
+        let broken = String::from_utf8(cert.armored().to_vec().unwrap()).unwrap();
+        let cut: String = broken.lines().take(6).map(|line| format!("{line}\n")).collect();
+        let fault = ring(&[ALICE, cut.as_bytes()]).unwrap_err();
+        assert!(matches!(fault, KeyFault::Certificate { .. }), "{fault:?}");
+        let message = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nour keys\n";
+        assert_eq!(ring(&[&[message, ALICE].concat()]), Ok(()));
     }
 
     #[test]
