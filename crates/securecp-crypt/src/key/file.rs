@@ -175,11 +175,13 @@ fn read_pgp(bytes: &[u8], passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, P
         Err(Locked::PassphraseMissing) => Err(Problem::PassphraseMissing),
         Err(Locked::PassphraseWrong) => Err(Problem::PassphraseWrong),
         Err(Locked::NoSecret) => {
-            let certificates = PgpCertificates::read(bytes).ok_or(Problem::Unknown)?;
+            let certificates = PgpCertificates::read(bytes).ok_or(Problem::Unusable(UNREADABLE))?;
             Ok(vec![KeyMaterial::PgpPublic(certificates)])
         }
     }
 }
+
+const UNREADABLE: &str = "an OpenPGP certificate that cannot be read";
 
 fn read_pem(text: &str, passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, Problem> {
     let blocks = pem::blocks(text).ok_or(Problem::Unknown)?;

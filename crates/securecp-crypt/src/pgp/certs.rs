@@ -2,10 +2,11 @@ use std::time::SystemTime;
 
 use securecp_oci::Escaped;
 use sequoia_openpgp::cert::CertParser;
-use sequoia_openpgp::packet::UserID;
+use sequoia_openpgp::packet::{Signature, UserID};
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::policy::StandardPolicy;
-use sequoia_openpgp::{Cert, KeyHandle};
+use sequoia_openpgp::types::SignatureType;
+use sequoia_openpgp::{Cert, KeyHandle, Packet};
 
 use super::{PgpRecipient, PublicKey};
 use crate::{CryptError, Scheme};
@@ -15,16 +16,19 @@ use crate::{CryptError, Scheme};
 pub struct PgpCertificates(Vec<Cert>);
 
 impl PgpCertificates {
-    /// Reads certificates, armoured or binary; those that are malformed are left out. `None` if there is none.
+    /// Reads certificates, armoured or binary. What several copies say of one certificate counts together. `None` if
+    /// there is none, or anything that cannot be read as one: somebody would be left out, or a revocation not heard.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let certs: Vec<_> = CertParser::from_bytes(bytes).ok()?.filter_map(Result::ok).collect();
-        (!certs.is_empty())
-            .then(|| Self(certs.into_iter().map(Cert::strip_secret_key_material).collect()))
-    }
-
-    /// Adds the certificates of another file or keyring.
-    pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        let mut found: Vec<Cert> = Vec::new();
+        for cert in CertParser::from_bytes(bytes).ok()? {
+            let cert = cert.ok()?.strip_secret_key_material();
+            match found.iter_mut().find(|known| known.fingerprint() == cert.fingerprint()) {
+                Some(known) => *known = known.clone().merge_public(cert).ok()?,
+                None => found.push(cert),
+            }
+        }
+        hear_misplaced(&mut found);
+        (!found.is_empty()).then_some(Self(found))
     }
 
     /// The recipient that `wanted` names: by fingerprint or long key id, or exactly by a user id, its name or its
@@ -67,6 +71,26 @@ impl PgpCertificates {
     }
 }
 
+/// A revocation behind another certificate, as where binary files were put together, counts for the one that made it.
+fn hear_misplaced(certs: &mut [Cert]) {
+    let packets = certs.iter().flat_map(|cert| cert.clone().into_packets());
+    let revocations: Vec<_> = packets.filter_map(revocation).collect();
+    for cert in certs {
+        let key = cert.key_handle();
+        let by = |r: &&Signature| r.get_issuers().iter().any(|issuer| issuer.aliases(&key));
+        let own = revocations.iter().filter(by).cloned().map(Packet::from);
+        // The library sorts out what the key has not made.
+        if let Ok((with, _)) = cert.clone().insert_packets(own.collect::<Vec<_>>()) {
+            *cert = with;
+        }
+    }
+}
+
+fn revocation(packet: Packet) -> Option<Signature> {
+    let Packet::Signature(signature) = packet else { return None };
+    (signature.typ() == SignatureType::KeyRevocation).then_some(signature)
+}
+
 fn fail<T>(problem: String) -> Result<T, CryptError> {
     Err(CryptError::Wrap { scheme: Scheme::Pgp, problem })
 }
@@ -88,7 +112,7 @@ fn has_key(cert: &Cert, handle: &KeyHandle) -> bool {
 fn is_named(cert: &Cert, wanted: &str) -> bool {
     let policy = StandardPolicy::new();
     let Ok(valid) = cert.with_policy(&policy, None) else { return any_user_id(cert, wanted) };
-    valid.userids().any(|id| is_wanted(id.userid(), wanted))
+    valid.userids().revoked(false).any(|id| is_wanted(id.userid(), wanted))
 }
 
 /// For certificates that are not valid: they must be found, so that the error says why they cannot be used.

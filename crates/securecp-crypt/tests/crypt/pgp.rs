@@ -7,13 +7,14 @@ use securecp_crypt::{
     Budget, KeyFileError, KeyMaterial, KeyUnwrapper, KeyWrapper, Passphrase, PgpCertificates,
     PgpKeys, PgpRecipients, PgpSecretKey, Secret, Unwrapped, read_key_file,
 };
-use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
+use sequoia_openpgp::armor;
+use sequoia_openpgp::cert::{CertBuilder, CipherSuite, UserIDRevocationBuilder};
 use sequoia_openpgp::crypto::{Password, S2K, SessionKey};
 use sequoia_openpgp::packet::key::{SecretParts, UnspecifiedRole};
 use sequoia_openpgp::packet::pkesk::PKESK3;
 use sequoia_openpgp::packet::{Key, PKESK};
 use sequoia_openpgp::parse::Parse as _;
-use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::serialize::{Serialize as _, SerializeInto};
 use sequoia_openpgp::types::{HashAlgorithm, ReasonForRevocation, SymmetricAlgorithm};
 use sequoia_openpgp::{Cert, Packet};
 
@@ -118,6 +119,68 @@ fn refuses_keys_that_are_expired_revoked_or_cannot_encrypt() {
         let error = certificates(&[bad]).select("a@x.test").unwrap_err().to_string();
         assert!(error.contains("is not valid") || error.contains("no encryption key"), "{error}");
     }
+}
+
+/// What is refused may not depend on which copy of a certificate is read first.
+#[test]
+fn a_revocation_is_heard_whichever_copy_has_it() {
+    let (old, revocation) = made("a@x.test").generate().unwrap();
+    let new = old.clone().insert_packets(vec![revocation.clone()]).unwrap().0;
+    certificates(std::slice::from_ref(&old)).select("a@x.test").unwrap();
+    for ring in [[old.clone(), new.clone()], [new, old.clone()]] {
+        let text: Vec<u8> = ring.iter().flat_map(|c| c.armored().to_vec().unwrap()).collect();
+        for found in [certificates(&ring), PgpCertificates::read(&text).unwrap()] {
+            assert!(found.select("a@x.test").is_err());
+            assert!(found.all().is_err());
+        }
+    }
+    let alone = [old.armored().to_vec().unwrap(), armoured(revocation.clone().into())].concat();
+    assert!(PgpCertificates::read(&alone).unwrap().all().is_err());
+    let other = cert("b@x.test");
+    let behind = [
+        old.to_vec().unwrap(),
+        other.to_vec().unwrap(),
+        Packet::from(revocation).to_vec().unwrap(),
+    ];
+    let ring = PgpCertificates::read(&behind.concat()).unwrap();
+    assert!(ring.select("a@x.test").is_err());
+    ring.select("b@x.test").unwrap();
+}
+
+#[test]
+fn a_recipient_that_cannot_be_read_is_an_error() {
+    let (first, second) = (cert("a@x.test"), cert("b@x.test"));
+    let text = |cert: &Cert| String::from_utf8(cert.armored().to_vec().unwrap()).unwrap();
+    let (first, second) = (text(&first), text(&second));
+    let read = |text: String| read_key_file("x", text.as_bytes(), &Passphrase::none());
+    assert!(read(format!("{first}{second}")).is_ok());
+    assert!(read(format!("notes\n{first}\nmore notes\n{second}\nand more\n")).is_ok());
+    let cut: String = second.lines().take(8).map(|line| format!("{line}\n")).collect();
+    let error = read(format!("{first}{cut}")).unwrap_err().to_string();
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+fn armoured(packet: Packet) -> Vec<u8> {
+    let mut writer = armor::Writer::new(Vec::new(), armor::Kind::PublicKey).unwrap();
+    packet.serialize(&mut writer).unwrap();
+    writer.finalize().unwrap()
+}
+
+#[test]
+fn a_revoked_user_id_chooses_nobody() {
+    let cert = made("old@x.test").add_userid("new@x.test").generate().unwrap().0;
+    let mut signer =
+        cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let old = cert.userids().find(|id| id.userid().value() == b"old@x.test").unwrap();
+    let revocation = UserIDRevocationBuilder::new()
+        .set_reason_for_revocation(ReasonForRevocation::UIDRetired, b"left")
+        .unwrap()
+        .build(&mut signer, &cert, old.userid(), None)
+        .unwrap();
+    let ring = certificates(&[cert.clone().insert_packets(vec![revocation]).unwrap().0]);
+    ring.select("new@x.test").unwrap();
+    let error = ring.select("old@x.test").unwrap_err().to_string();
+    assert!(error.contains("No key found"), "{error}");
 }
 
 #[test]
