@@ -18,6 +18,7 @@ pub use requirement::{
     SigstoreSigned, SigstoreTrust,
 };
 pub use scope::ScopeUsed;
+pub(crate) use scope::is_valid as is_valid_scope;
 
 use fields::{Fields, object, shown};
 

@@ -52,7 +52,7 @@ pub(super) fn candidates(identity: &ImageIdentity) -> impl Iterator<Item = &str>
 }
 
 /// Whether `scope` may stand below `transport`; transports that the reference does not know accept everything.
-pub(super) fn is_valid(transport: &str, scope: &str) -> bool {
+pub(crate) fn is_valid(transport: &str, scope: &str) -> bool {
     if scope.is_empty() {
         return true;
     }

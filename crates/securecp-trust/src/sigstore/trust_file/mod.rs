@@ -9,6 +9,7 @@ mod explain;
 mod judge;
 mod records;
 mod rule;
+mod scope;
 mod signer;
 mod verdict;
 
@@ -149,6 +150,14 @@ pub enum TrustFileError {
         /// The scope.
         scope: String,
     },
+    /// A scope that no image can have, so that its demand would never be made.
+    #[error("scope {scope:?} is that of no image: {failure}")]
+    NeverMatches {
+        /// The scope.
+        scope: String,
+        /// Why.
+        failure: &'static str,
+    },
     /// A rule needs certificates, and nothing says which authorities are trusted.
     #[error("trusted-root is missing")]
     NoTrustedRoot,
@@ -283,7 +292,7 @@ impl TrustFile {
         let wrong = |fault| TrustFileError::Rule { scope: "recorders".to_owned(), fault };
         let recorders = recorders.transpose().map_err(wrong)?;
         let images = raw.images.into_iter().map(|(scope, demand)| {
-            check_scope(&scope)?;
+            scope::check(&scope)?;
             file.demand(&scope, demand).map(|demand| (scope, demand))
         });
         let images = images.collect::<Result<_, _>>()?;
@@ -367,13 +376,6 @@ fn read_signers(
         signers.insert(name, signer);
     }
     Ok(signers)
-}
-
-fn check_scope(scope: &str) -> Result<(), TrustFileError> {
-    let transport = scope.split_once(':').map(|(transport, _)| transport);
-    let known = transport
-        .is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-    known.then_some(()).ok_or_else(|| TrustFileError::Scope { scope: shown(scope) })
 }
 
 fn shown(text: &str) -> String {
