@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::{Method, header};
 use rustls::{ClientConfig, RootCertStore};
 use securecp_layer::Scope;
+use url::Url;
 
+use crate::proxies::Proxies;
 use crate::redirect::{HOPS, follow};
 use crate::request::host_of;
 use crate::response::DRAINED;
@@ -74,7 +76,7 @@ impl Net {
     pub fn client(&self, options: &TlsOptions) -> Result<HttpClient, NetError> {
         let own = self.lanes(options)?;
         let foreign = self.lanes(&options.without_identity())?;
-        Ok(HttpClient { net: self.clone(), own, foreign })
+        Ok(HttpClient { net: self.clone(), own, foreign, home: None })
     }
 
     /// The client for a server that listens on the unix socket at `path`: it takes no proxy, and the host in its URLs
@@ -84,7 +86,7 @@ impl Net {
     /// The client cannot be made; whether somebody listens is seen with the first request.
     pub fn unix_socket(&self, path: &Path) -> Result<HttpClient, NetError> {
         let made = self.build_lanes(&TlsOptions::default(), Some(path))?;
-        Ok(HttpClient { net: self.clone(), own: made.clone(), foreign: made })
+        Ok(HttpClient { net: self.clone(), own: made.clone(), foreign: made, home: None })
     }
 
     /// The gate that every request of this network passes.
@@ -108,11 +110,12 @@ impl Net {
 
     fn build_lanes(&self, options: &TlsOptions, socket: Option<&Path>) -> Result<Lanes, NetError> {
         let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
+        let proxies = Proxies::of_environment()?;
         let build = |lane| {
             let builder = builder(config.clone(), lane, self.limits());
             let builder = match socket {
                 Some(path) => builder.unix_socket(path),
-                None => builder,
+                None => proxied(builder, &proxies),
             };
             let problem = |error: reqwest::Error| error.without_url().to_string();
             builder.build().map_err(|error| NetError::TlsSettings { problem: problem(error) })
@@ -133,9 +136,17 @@ pub struct HttpClient {
     net: Net,
     own: Lanes,
     foreign: Lanes,
+    /// The one origin that client certificates are for; without one, that of each first request.
+    home: Option<Url>,
 }
 
 impl HttpClient {
+    /// The same, showing client certificates to the origin of `home` only, whatever host a request begins at.
+    #[must_use]
+    pub fn at_home(self, home: Url) -> Self {
+        Self { home: Some(home), ..self }
+    }
+
     /// Sends `request` and follows redirects; the answer's body is still to be read. Credentials are dropped as soon
     /// as scheme, host or port change.
     ///
@@ -145,7 +156,7 @@ impl HttpClient {
         let first = request.url.clone();
         let mut request = request;
         for _ in 0..=HOPS {
-            let response = self.exchange(&request, same_origin(&first, &request.url), scope)?;
+            let response = self.exchange(&request, self.is_own(&request.url, &first), scope)?;
             match follow(&request, response.status(), response.headers(), &first)? {
                 Some(next) => request = next,
                 None => return Ok(response),
@@ -168,13 +179,18 @@ impl HttpClient {
         scope: &Scope,
     ) -> Result<Upload, NetError> {
         self.net.gate().pass(&request.host(), scope)?;
-        let made = self.prepare(&request, true);
+        let made = self.prepare(&request, self.is_own(&request.url, &request.url));
         Upload::start(made, &request, size, self.net.limits())
     }
 
     /// The network that this client belongs to.
     pub fn net(&self) -> &Net {
         &self.net
+    }
+
+    /// Whether our own client certificates may be shown to `url` on the way from `first`.
+    fn is_own(&self, url: &Url, first: &Url) -> bool {
+        same_origin(self.home.as_ref().unwrap_or(first), url)
     }
 
     fn exchange(&self, request: &Request, own: bool, scope: &Scope) -> Result<Response, NetError> {
@@ -210,6 +226,15 @@ impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient").finish_non_exhaustive()
     }
+}
+
+/// The library's own reading of the environment would take what is meant for this machine to the proxy.
+fn proxied(builder: reqwest::ClientBuilder, proxies: &Proxies) -> reqwest::ClientBuilder {
+    if *proxies == Proxies::default() {
+        return builder.no_proxy();
+    }
+    let proxies = proxies.clone();
+    builder.proxy(reqwest::Proxy::custom(move |url| proxies.proxy_for(url).cloned()))
 }
 
 /// Whether a server may answer 411 if an empty body is not announced.

@@ -31,6 +31,14 @@ pub enum NetError {
         /// What is wrong.
         problem: String,
     },
+    /// A proxy of the environment that cannot be used.
+    #[error("proxy settings: {variable}: {problem}")]
+    ProxySettings {
+        /// The variable of the environment; what it holds may be secret.
+        variable: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A server without TLS on a port where TLS was expected.
     #[error("http: server gave HTTP response to HTTPS client")]
     PlainHttp {

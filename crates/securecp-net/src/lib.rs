@@ -27,6 +27,7 @@ mod gate;
 mod grpc;
 mod outcome;
 mod pinned;
+mod proxies;
 mod redirect;
 mod request;
 mod response;

@@ -357,33 +357,98 @@ fn talks_over_a_unix_socket() {
     assert!(matches!(error, NetError::Connect { .. }), "{error}");
 }
 
-/// Set in the child process that has another environment: what it asks for.
+/// Set in a child process that has another environment: what it asks for, and what it must be told.
 const ASKED: &str = "SECURECP_TEST_ASKS";
+const TOLD: &str = "SECURECP_TEST_IS_TOLD";
+
+/// Whether this is such a child, which has then done its work.
+fn is_child() -> bool {
+    let Ok(url) = std::env::var(ASKED) else { return false };
+    let response = client().send(Request::get(url.parse().unwrap()), &Scope::new()).unwrap();
+    let told = response.bytes(100, &Scope::new()).unwrap();
+    assert_eq!(told, std::env::var(TOLD).unwrap());
+    true
+}
+
+/// Runs `test` in a process with one variable for proxies.
+fn ask_from_child(test: &str, url: &str, told: &str, (variable, value): (&str, &str)) {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.args(["--exact", test]).env(ASKED, url).env(TOLD, told).env(variable, value);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
 
 #[test]
 fn proxies_of_the_environment_are_used() {
-    if let Ok(url) = std::env::var(ASKED) {
-        let response = client().send(Request::get(url.parse().unwrap()), &Scope::new()).unwrap();
-        assert_eq!(response.bytes(100, &Scope::new()).unwrap(), "by proxy");
+    if is_child() {
         return;
     }
     let (sender, receiver) = std::sync::mpsc::channel();
     let proxy = server(move |mut stream| {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some(head) = head(&mut reader) {
-            sender.send(head.lines().next().unwrap().to_owned()).unwrap();
+            sender.send(head).unwrap();
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nby proxy").unwrap();
         }
     });
-    let done = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "proxies_of_the_environment_are_used"])
-        .env(ASKED, "http://registry.example/v2/")
-        .env("http_proxy", proxy.as_str())
-        .env_remove("no_proxy")
-        .env_remove("NO_PROXY")
-        .output()
-        .unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    let named = proxy.as_str().replace("http://", "http://me:geheim@");
+    let test = "proxies_of_the_environment_are_used";
+    ask_from_child(test, "http://registry.example/v2/", "by proxy", ("http_proxy", &named));
     let asked = receiver.recv_timeout(Duration::from_secs(1)).unwrap();
     assert!(asked.starts_with("GET http://registry.example/v2/ "), "{asked}");
+    let shown = asked.to_lowercase().contains("proxy-authorization: basic ");
+    assert!(shown, "{asked}");
+}
+
+/// Credentials for a registry on this machine are nobody else's business.
+#[test]
+fn what_is_meant_for_this_machine_goes_to_no_proxy() {
+    if is_child() {
+        return;
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let proxy = server(move |_| sender.send(()).unwrap());
+    let direct = server(|mut stream| {
+        head(&mut BufReader::new(stream.try_clone().unwrap()));
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ndirect").unwrap();
+    });
+    let test = "what_is_meant_for_this_machine_goes_to_no_proxy";
+    for variable in ["http_proxy", "ALL_PROXY"] {
+        ask_from_child(test, direct.as_str(), "direct", (variable, proxy.as_str()));
+    }
+    assert!(receiver.try_recv().is_err());
+}
+
+#[test]
+fn socks_proxies_are_used() {
+    if is_child() {
+        return;
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let proxy = server(move |mut stream| {
+        let mut greeting = [0; 3];
+        stream.read_exact(&mut greeting).unwrap();
+        stream.write_all(&[5, 0]).unwrap();
+        let mut request = [0; 5];
+        stream.read_exact(&mut request).unwrap();
+        let mut target = vec![0; usize::from(request[4]) + 2];
+        stream.read_exact(&mut target).unwrap();
+        sender.send((request, String::from_utf8_lossy(&target).into_owned())).unwrap();
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        head(&mut BufReader::new(stream.try_clone().unwrap()));
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nby socks").unwrap();
+    });
+    let value = proxy.as_str().replace("http://", "socks5h://");
+    ask_from_child(
+        "socks_proxies_are_used",
+        "http://r.example/",
+        "by socks",
+        ("http_proxy", &value),
+    );
+    let (request, target) = receiver.recv_timeout(Duration::from_secs(1)).unwrap();
+    assert_eq!(request[..4], [5, 1, 0, 3], "the proxy looks the name up");
+    assert!(target.starts_with("r.example"), "{target}");
 }
