@@ -10,7 +10,7 @@ use securecp_oci::{Reference, Repository, Tag};
 use crate::auth::{Auth, Found, Lookup, Search};
 use crate::certs;
 use crate::conf::{Conf, Endpoint};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::{
     Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
     Uploads,
@@ -226,11 +226,13 @@ impl Registries {
         if insecure {
             tls = tls.dangerously_accept_any_certificate();
         }
+        let home = host::front_door("https", &key.name).map_err(failed)?;
         let http = self.inner.net.client(&tls).map_err(|error| failed(error.into()))?;
         let (fixed, lookup) = self.login(key)?;
         let agent = access.user_agent.clone();
         let auth = Auth::new(http.clone(), agent, access.retry, fixed, lookup);
-        Ok(Host::new(&key.name, http, insecure, auth, access))
+        // Client certificates are for the registry and for whom it has us prove who we are, not for where it keeps blobs.
+        Ok(Host::new(&key.name, http.at_home(home), insecure, auth, access))
     }
 
     fn login(&self, key: &HostKey) -> Result<(Option<Secret>, Box<dyn Lookup>), RegistryError> {

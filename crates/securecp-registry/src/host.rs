@@ -179,6 +179,10 @@ impl Host {
         scope: &Scope,
     ) -> Result<Option<Pass>, RegistryError> {
         let base = self.base(scope)?;
+        // Another host can send a request on to this one and so have it refused here; what is shown next would go there.
+        if !same_origin(&base, call.request.url()) {
+            return Ok(None);
+        }
         let challenge = choose(response.headers());
         let challenge = challenge.or_else(|| self.challenge_of_ping(&base, scope));
         let refused = Refused { response, challenge, used };
@@ -261,9 +265,7 @@ impl Host {
     }
 
     fn base_with(&self, scheme: &str) -> Result<Url, RegistryError> {
-        let host = if self.name == "docker.io" { "registry-1.docker.io" } else { &self.name };
-        let url = format!("{scheme}://{host}/v2/").parse();
-        url.map_err(|_| self.error(&Operation::Ping, Problem::Settings("bad host name".to_owned())))
+        front_door(scheme, &self.name).map_err(|problem| self.error(&Operation::Ping, problem))
     }
 
     fn ping(&self, base: &Url, scope: &Scope) -> Result<Response, NetError> {
@@ -309,6 +311,13 @@ impl Host {
     fn error(&self, operation: &Operation, problem: impl Into<Problem>) -> RegistryError {
         RegistryError::new(operation.clone(), &*self.name, None, problem)
     }
+}
+
+/// Where the API of the registry `name` begins.
+pub(crate) fn front_door(scheme: &str, name: &str) -> Result<Url, Problem> {
+    let host = if name == "docker.io" { "registry-1.docker.io" } else { name };
+    let url = format!("{scheme}://{host}/v2/").parse();
+    url.map_err(|_| Problem::Settings("bad host name".to_owned()))
 }
 
 fn wanted<'a>(call: &Call<'a>) -> Wanted<'a> {

@@ -276,6 +276,32 @@ fn a_challenge_of_a_redirect_target_is_not_answered() {
     assert!(!leaked.load(Ordering::SeqCst));
 }
 
+/// An upload host that sends us back to the registry makes the registry refuse us; the answer to that refusal would go
+/// to the upload host with the next try.
+#[test]
+fn an_upload_host_that_sends_back_earns_no_credentials() {
+    let (_stranger, elsewhere, leaked) = listener();
+    let (_peer, guarded, client) = guarded(Doorman::default());
+    let registry = guarded.proxy.address();
+    let back = Handler::new(move |call| {
+        let location = format!("http://{registry}{}", call.target());
+        Some(Reply::new(307).header("location", location))
+    });
+    elsewhere.add(Rule::new("PUT", "/uploads/").unwrap().with(Fault::Handle(back)));
+    let location = format!("http://{}/v2/a/blobs/uploads/x", elsewhere.address());
+    let away = Reply::new(202).header("location", location);
+    let away =
+        Handler::new(move |call| call.header("authorization").is_some().then(|| away.clone()));
+    guarded.proxy.add(Rule::new("POST", "/uploads/").unwrap().with(Fault::Handle(away)));
+    for size in [10, 2 * CHUNK] {
+        let (descriptor, bytes) = blob(size, 1);
+        assert!(push(&client, &descriptor, &bytes).is_err());
+    }
+    assert!(elsewhere.requests("PUT", "/uploads/") > 1);
+    assert!(guarded.proxy.requests("PUT", "/uploads/") > 0, "the way back was taken");
+    assert!(!leaked.load(Ordering::SeqCst));
+}
+
 #[test]
 fn an_early_401_opens_the_source_again_with_a_fresh_token() {
     let (_peer, guarded, client) = guarded(Doorman::default());

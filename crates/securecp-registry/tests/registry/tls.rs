@@ -174,3 +174,31 @@ fn cve_2019_10214_the_token_server_is_held_to_the_registrys_tls() {
         assert!(!error.to_string().contains("geheim"));
     }
 }
+
+/// Who stores blobs for a registry has no business with who we are.
+#[test]
+fn a_client_certificate_is_not_shown_to_an_upload_host() {
+    let (ours, clients) = (Authority::new("ours").unwrap(), Authority::new("clients").unwrap());
+    let upstream = Peer::embedded();
+    let asking = || {
+        let identity = ours.server(&["127.0.0.1"]).unwrap();
+        TlsSettings { client_authority: Some(clients.certificate()), ..TlsSettings::new(identity) }
+    };
+    let (registry, storage) =
+        (Proxy::start(upstream.address).unwrap(), Proxy::start(upstream.address).unwrap());
+    let front = TlsFront::start(registry.address(), &asking()).unwrap();
+    let elsewhere = TlsFront::start(storage.address(), &asking()).unwrap();
+    let root = TempDir::new().unwrap();
+    ours.write_cert_dir(root.path(), Some(&clients.client("me").unwrap())).unwrap();
+    let cert_dir = Some(root.path().to_owned());
+    let client = client(front.address(), "a", Access { cert_dir, ..verifying(Path::new("/none")) });
+    let location = format!("https://{}/v2/a/blobs/uploads/x", elsewhere.address());
+    let away = Reply::new(202).header("location", location);
+    registry.add(Rule::new("POST", "/uploads/").unwrap().with(Fault::Answer(away)));
+    for size in [10, 2 * CHUNK] {
+        let (descriptor, bytes) = blob(size, 1);
+        push(&client, &descriptor, &bytes).unwrap_err();
+    }
+    assert!(registry.requests("POST", "/uploads/") > 0, "the registry has seen the certificate");
+    assert!(storage.log().is_empty());
+}
