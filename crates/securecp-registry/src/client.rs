@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::auth::Grants;
 use crate::host::{Call, Host};
-use crate::{Class, Download, Operation, Problem, RegistryError, link};
+use crate::link::{self, Walk};
+use crate::{Class, Download, Operation, Problem, RegistryError};
 
 /// Speaks with one repository. Clones share everything.
 #[derive(Clone)]
@@ -270,15 +271,15 @@ impl Client {
         scope: &Scope,
     ) -> Result<Option<Vec<Tag>>, RegistryError> {
         let mut tags = Vec::new();
-        let mut next = Some(self.url("tags/list", scope)?);
+        let mut walk = Walk::from(self.url("tags/list", scope)?);
         for _ in 0..limit {
-            let Some(url) = next.take() else { return Ok(Some(tags)) };
-            let page = self.page(&Operation::ListTags, &url, scope)?;
+            let Some(url) = walk.page() else { return Ok(Some(tags)) };
+            let page = self.page(&Operation::ListTags, url, scope)?;
             let problem = |p| self.error(&Operation::ListTags, Problem::Protocol(p));
             read_tags(&page.body, &mut tags).map_err(problem)?;
-            next = page.next.filter(|next| *next != url);
+            walk.advance(page.body.len(), page.next).map_err(problem)?;
         }
-        Ok(next.is_none().then_some(tags))
+        Ok(walk.page().is_none().then_some(tags))
     }
 
     /// One page of a list.
@@ -293,6 +294,7 @@ impl Client {
             let call = self.call(operation, Grants::pull(self.path()), request)?;
             let response = self.host.expect(&call, &[200], scope)?;
             let next = link::next(&response);
+            let next = next.map_err(|p| self.host.failed(&call, Problem::Protocol(p)))?;
             let body = response.bytes(PAGE, scope).map_err(|e| self.host.failed(&call, e))?;
             Ok(Page { body, next })
         })

@@ -9,8 +9,9 @@ use securecp_oci::{
 use serde_json::{Value, json};
 
 use crate::auth::Grants;
+use crate::link::{self, Walk};
 use crate::shared_tag::SharedTag;
-use crate::{Client, ManifestName, Operation, Problem, RegistryError, link};
+use crate::{Client, ManifestName, Operation, Problem, RegistryError};
 
 /// Most referrers of one subject, and most pages of them.
 const COUNT: usize = 10_000;
@@ -89,6 +90,8 @@ pub(crate) struct Listing<'a> {
 /// One page of the list that the API gives.
 struct ListPage {
     manifests: Vec<Descriptor>,
+    /// In bytes.
+    size: usize,
     next: Option<Url>,
 }
 
@@ -109,10 +112,10 @@ impl<'a> Listing<'a> {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
         let mut all = Vec::new();
-        let mut next = Some(url);
+        let mut walk = Walk::from(url);
         for _ in 0..PAGES {
-            let Some(url) = next.take() else { return Ok(Some(all)) };
-            let Some(page) = self.page(&url, scope)? else {
+            let Some(url) = walk.page() else { return Ok(Some(all)) };
+            let Some(page) = self.page(url, scope)? else {
                 return match all.is_empty() {
                     true => Ok(None),
                     false => Err(self.error("a page of the list is missing")),
@@ -122,9 +125,9 @@ impl<'a> Listing<'a> {
             if all.len() > COUNT {
                 return Err(self.error(&format!("more than {COUNT} referrers")));
             }
-            next = page.next.filter(|next| *next != url);
+            walk.advance(page.size, page.next).map_err(|problem| self.error(&problem))?;
         }
-        match next {
+        match walk.page() {
             None => Ok(Some(all)),
             Some(_) => Err(self.error(&format!("more than {PAGES} pages"))),
         }
@@ -151,7 +154,7 @@ impl<'a> Listing<'a> {
         response: Response,
         scope: &Scope,
     ) -> Result<Option<ListPage>, RegistryError> {
-        let next = link::next(&response);
+        let next = link::next(&response).map_err(|problem| self.error(&problem));
         let media_type = response.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(MANIFEST_LIMIT, scope);
         let body = body.map_err(|error| self.client.error(&self.operation, error))?;
@@ -163,10 +166,11 @@ impl<'a> Listing<'a> {
             let shown = MediaType::new(&media_type);
             return Err(self.error(&format!("expected an OCI index, found {shown:?}")));
         }
+        let (next, size) = (next?, body.len());
         let declared = Declared { media_type: Some(&media_type), ..Declared::default() };
         let index = RawManifest::read(body, declared);
         let index = index.map_err(|error| self.client.error(&self.operation, error))?;
-        Ok(Some(ListPage { manifests: self.manifests(&index)?, next }))
+        Ok(Some(ListPage { manifests: self.manifests(&index)?, size, next }))
     }
 
     /// The list behind the fallback tag; `None` if there definitely is no such tag.

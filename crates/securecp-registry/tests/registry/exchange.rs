@@ -1,10 +1,11 @@
 //! What works: images go up and come down again unchanged.
 
 use securecp_layer::{CHUNK, Layer, LayerError, Scope};
-use securecp_oci::Tag;
+use securecp_oci::{Algorithm, Digest, MediaType, Tag};
 use securecp_registry::{BlobUpload, Class, ManifestName, Problem};
+use securecp_testkit::proxy::{Fault, Handler, Proxy, Reply, Rule};
 
-use crate::peers::{Memory, Peer, blob, image, open, pull, push};
+use crate::peers::{Memory, Peer, blob, client, image, open, plain, pull, push};
 
 fn peers() -> [Peer; 3] {
     [Peer::embedded(), Peer::debian(), Peer::ferro()]
@@ -155,4 +156,55 @@ fn tags_come_page_by_page() {
         client.put_manifest(ManifestName::Tag(tag), &manifest, &scope).unwrap();
     }
     assert_eq!(client.tags(&scope).unwrap(), tags);
+}
+
+/// A list that leads nowhere, or in a circle, is not known to be whole.
+#[test]
+fn a_list_that_cannot_be_continued_is_an_error() {
+    let digest = Digest::of(Algorithm::Sha256, b"x");
+    let index = r#"{"schemaVersion":2,"manifests":[]}"#;
+    for link in [
+        "</v2/a/tags/list?last=t1; rel=\"next\"",
+        "/v2/a/tags/list?last=t1; rel=\"next\"",
+        "<http://[>; rel=\"next\"",
+        "</v2/a/SAME>; rel=\"next\"",
+    ] {
+        let peer = Peer::embedded();
+        let proxy = Proxy::start(peer.address).unwrap();
+        for (path, kind, body) in [
+            ("tags/list", "application/json", r#"{"name":"a","tags":["t1"]}"#),
+            (&format!("referrers/{digest}"), MediaType::OCI_INDEX.as_str(), index),
+        ] {
+            let reply = Reply::new(200).header("content-type", kind).body(body);
+            let reply = reply.header("link", link.replace("SAME", path));
+            let rule = Rule::new("GET", &format!("/{path}")).unwrap();
+            proxy.add(rule.with(Fault::Answer(reply)));
+        }
+        let client = client(proxy.address(), "a", plain());
+        let scope = Scope::new();
+        for error in
+            [client.tags(&scope).unwrap_err(), client.referrers(&digest, None, &scope).unwrap_err()]
+        {
+            assert!(matches!(error.problem(), Problem::Protocol(_)), "{link}: {error:?}");
+            assert!(!error.is_not_found() && !error.is_transient());
+        }
+    }
+}
+
+/// Pages that are each within bounds and never end.
+#[test]
+fn a_list_without_end_is_an_error() {
+    let peer = Peer::embedded();
+    let proxy = Proxy::start(peer.address).unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let tags = vec![format!("\"{}\"", "t".repeat(100)); 60_000].join(",");
+    let endless = Handler::new(move |_| {
+        let page = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let link = format!("</v2/a/tags/list?last={page}>; rel=\"next\"");
+        Some(Reply::new(200).header("link", link).body(format!(r#"{{"tags":[{tags}]}}"#)))
+    });
+    proxy.add(Rule::new("GET", "/tags/list").unwrap().with(Fault::Handle(endless)));
+    let error = client(proxy.address(), "a", plain()).tags(&Scope::new()).unwrap_err();
+    assert!(error.to_string().contains("a list of more than"), "{error}");
+    assert!(proxy.requests("GET", "/tags/list") < 20);
 }
