@@ -40,7 +40,9 @@ impl Refusal {
     pub(crate) fn read(response: Response, scope: &Scope) -> Self {
         let status = response.status();
         let request_id = request_id(&response);
-        let retry_after = response.header(&header::RETRY_AFTER).and_then(retry_after::parse);
+        let answered = response.header(&header::DATE);
+        let retry_after = response.header(&header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|text| retry_after::parse(text, answered));
         let body = response.beginning(BODY, scope);
         let codes = parse_codes(&body);
         let beginning = String::from_utf8_lossy(&body[..body.len().min(50)]);

@@ -56,11 +56,11 @@ impl RetryPolicy {
         }
     }
 
-    /// The server's wish, the user's, or 0.5 s · 2ⁿ; up to a quarter more, so that parallel transfers do not return all
-    /// at once.
+    /// The user's wish or 0.5 s · 2ⁿ, and the server's if that is longer: one that says "at once" again and again is not
+    /// to be pressed. Up to a quarter more, so that parallel transfers do not return all at once.
     fn wait(&self, failed: u32, error: &RegistryError) -> Duration {
         let doubling = Duration::from_millis(500).saturating_mul(1 << failed.min(10)).min(LONGEST);
-        let wait = error.retry_after().or(self.delay).unwrap_or(doubling);
+        let wait = self.delay.unwrap_or(doubling).max(error.retry_after().unwrap_or_default());
         wait + wait.mul_f64(chance() / 4.0)
     }
 }

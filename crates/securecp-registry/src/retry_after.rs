@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Longest time that a server can make us wait at once.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The time to wait from now; never longer than five minutes.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// The time to wait from now; never longer than five minutes. A date counts from the answer's own `answered`: the
+/// server's clock need not be ours.
+pub(crate) fn parse(text: &str, answered: Option<&str>) -> Option<Duration> {
     let text = text.trim();
+    let answered = || answered.and_then(|text| date(text.trim())).unwrap_or_else(SystemTime::now);
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => until(date(text)?, SystemTime::now()),
+        Err(_) => until(date(text)?, answered()),
     };
     Some(wait.min(LONGEST))
 }
@@ -69,9 +71,18 @@ mod tests {
 
     #[test]
     fn reads_seconds_and_bounds_them() {
-        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
-        assert_eq!(parse("99999999999"), Some(LONGEST));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(parse("-1"), None);
+        assert_eq!(parse("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(parse("99999999999", None), Some(LONGEST));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
+        assert_eq!(parse("-1", None), None);
+    }
+
+    #[test]
+    fn a_date_counts_by_the_servers_clock() {
+        let wait = |answered| parse("Sun, 06 Nov 1994 08:49:37 GMT", answered);
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(wait(Some("Sun, 06 Nov 1994 08:49:30 GMT")), seconds(7));
+        assert_eq!(wait(Some("Sun, 06 Nov 1994 08:49:59 GMT")), seconds(0));
+        assert_eq!(wait(Some("yesterday")), seconds(0));
     }
 }

@@ -7,11 +7,12 @@ use securecp_layer::{Layer, LayerError, Scope};
 use securecp_net::{Net, TimeLimits};
 use securecp_oci::{Descriptor, RawManifest, Tag};
 use securecp_registry::{
-    BlobUpload, Class, Client, ManifestName, Problem, Registries, RegistryError,
+    Access, BlobUpload, Class, Client, ManifestName, Problem, Registries, RegistryError,
+    RetryPolicy,
 };
 use securecp_testkit::proxy::{Fault, How, Point, Proxy, Reply, Rule, Side};
 
-use crate::peers::{Peer, blob, image, plain, push};
+use crate::peers::{Peer, blob, client, image, plain, push};
 
 /// Two registries, each behind a proxy, and an image at the first.
 struct Stage {
@@ -286,6 +287,23 @@ fn a_host_that_asks_for_time_gets_it_from_everybody() {
             assert!(start.elapsed() < Duration::from_millis(900));
         });
     });
+}
+
+/// A server that says "at once" with every refusal does not undo our own patience.
+#[test]
+fn a_server_that_says_at_once_is_not_pressed() {
+    let peer = Peer::embedded();
+    let front = Proxy::start(peer.address).unwrap();
+    for (status, header) in [(503, "0"), (429, "Sun, 06 Nov 1994 08:49:37 GMT")] {
+        let reply = Reply::new(status).header("retry-after", header);
+        front.add(Rule::new("GET", "/tags/list").unwrap().first(2).with(Fault::Answer(reply)));
+        let delay = Duration::from_millis(150);
+        let retry = RetryPolicy { times: 4, delay: Some(delay) };
+        let start = Instant::now();
+        let tags = client(front.address(), "a", Access { retry, ..plain() }).tags(&Scope::new());
+        assert!(!tags.is_err_and(|error| error.is_transient()));
+        assert!(start.elapsed() >= 2 * delay, "{header}: {:?}", start.elapsed());
+    }
 }
 
 #[test]
