@@ -37,21 +37,34 @@ fn directories(host: &str, environment: &Environment) -> Vec<PathBuf> {
 
 fn list_if_there(directory: &Path) -> Result<Option<Vec<PathBuf>>, Problem> {
     match fs::metadata(directory) {
-        Ok(found) if found.is_dir() => list(directory).map(Some),
+        Ok(found) if found.is_dir() => unless_closed(directory, list_files(directory)),
         Ok(_) => Ok(None),
+        Err(error) => unless_closed(directory, Err(error)),
+    }
+}
+
+/// What may not be looked into is passed over, as the reference does: it is meant for others. Without the certificates in
+/// it fewer servers are trusted, not more.
+fn unless_closed<T>(directory: &Path, found: io::Result<T>) -> Result<Option<T>, Problem> {
+    match found {
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!("certificates in {}: {error}, passed over", directory.display());
+            Ok(None)
+        }
         Err(error) => Err(failed(directory, &error.to_string())),
     }
 }
 
-/// The files in it, in the order of their names.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let unreadable = |error: io::Error| failed(directory, &error.to_string());
-    let entries = fs::read_dir(directory).map_err(unreadable)?;
-    let mut files = Vec::new();
-    for entry in entries {
-        files.push(entry.map_err(unreadable)?.path());
-    }
+    list_files(directory).map_err(|error| failed(directory, &error.to_string()))
+}
+
+/// The files in it, in the order of their names.
+fn list_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     files.sort();
     Ok(files)
 }
@@ -101,6 +114,23 @@ mod tests {
 
     fn added(root: &Path) -> Result<TlsOptions, Problem> {
         add(TlsOptions::default(), "r.example:5000", None, &Environment::inside(root))
+    }
+
+    /// Tests may run as root, to whom nothing is closed.
+    #[test]
+    fn a_directory_that_is_closed_to_us_is_passed_over() {
+        let outcome = |kind: io::ErrorKind| {
+            unless_closed::<()>(Path::new("/certs"), Err(kind.into())).map_err(|e| e.to_string())
+        };
+        assert_eq!(outcome(io::ErrorKind::PermissionDenied), Ok(None));
+        assert_eq!(outcome(io::ErrorKind::NotFound), Ok(None));
+        assert!(outcome(io::ErrorKind::InvalidData).unwrap_err().contains("/certs"));
+        assert_eq!(unless_closed(Path::new("/certs"), Ok(1)).unwrap(), Some(1));
+        let root = tempfile::tempdir().unwrap();
+        let named = root.path().join("none");
+        let environment = Environment::inside(root.path());
+        let error = add(TlsOptions::default(), "x", Some(&named), &environment).unwrap_err();
+        assert!(error.to_string().contains("none"), "what is named must be there: {error}");
     }
 
     #[test]
