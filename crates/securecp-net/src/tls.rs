@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme,
+    CipherSuite, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
 };
 
@@ -75,14 +75,15 @@ impl TlsOptions {
         Self { oldest: Some(version), ..self }
     }
 
-    /// Restricts the TLS 1.2 cipher suites to these, by their IANA names.
+    /// Restricts the TLS 1.2 cipher suites to these, by their IANA names. Suites that exist but are not available here are
+    /// left out.
     ///
     /// # Errors
     /// A name is unknown, or none of them is available.
     pub fn cipher_suites(self, names: &[String]) -> Result<Self, NetError> {
         let known = ring::default_provider().cipher_suites;
         let available = |name: &str| known.iter().any(|suite| suite_name(suite) == name);
-        if let Some(unknown) = names.iter().find(|name| !name.starts_with("TLS_")) {
+        if let Some(unknown) = names.iter().find(|name| !is_suite(name)) {
             return Err(bad("cipherSuites", &format!("unknown suite {unknown:?}")));
         }
         if !names.is_empty() && !names.iter().any(|name| available(name)) {
@@ -236,9 +237,18 @@ fn bad(subject: &str, problem: &str) -> NetError {
     NetError::TlsSettings { problem: format!("{subject}: {problem}") }
 }
 
-/// The library names TLS 1.3 suites `TLS13_…`, where IANA has `TLS_…`.
+/// Whether IANA has a suite of this name, available here or not.
+fn is_suite(name: &str) -> bool {
+    !name.is_empty() && (0..=u16::MAX).any(|number| iana_name(CipherSuite::from(number)) == name)
+}
+
 fn suite_name(suite: &rustls::SupportedCipherSuite) -> String {
-    suite.suite().as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1)
+    iana_name(suite.suite())
+}
+
+/// The library names TLS 1.3 suites `TLS13_…`, where IANA has `TLS_…`; one that it does not know has no name.
+fn iana_name(suite: CipherSuite) -> String {
+    suite.as_str().unwrap_or_default().replacen("TLS13_", "TLS_", 1)
 }
 
 fn group(name: &str) -> Option<NamedGroup> {

@@ -62,12 +62,16 @@ mod tests {
         );
         read("cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\nnamedGroups: [x25519]")
             .unwrap();
+        let left_out = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_RSA_WITH_RC4_128_SHA";
+        read(&format!("cipherSuites: [{left_out}]")).unwrap();
         read("namedGroups: [X25519MLKEM768, secp256r1]").unwrap();
         for bad in [
             "minVersion: \"1.4\"",
             "minVersions: \"1.3\"",
             "cipherSuites: [RC4]",
             "cipherSuites: [TLS_RSA_WITH_RC4_128_SHA]",
+            "cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GMC_SHA256]",
+            "cipherSuites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, '']",
             "namedGroups: [p256]",
             "namedGroups: [X25519MLKEM768]",
             "[",

@@ -80,6 +80,7 @@ impl<'a> Doors<'a> {
         DaemonAccess {
             host: side.daemon_host.clone(),
             cert_dir: side.cert_dir.clone(),
+            tls: self.tls.clone(),
             dangerously_accept_any_certificate: side.tls_verify == Some(false),
             net: self.net.clone(),
         }

@@ -125,7 +125,7 @@ const HOST_GRAMMAR: &str =
     "expected unix://PATH, tcp://HOST:PORT, https://HOST:PORT or http://HOST:PORT";
 
 fn tls(access: &DaemonAccess) -> Result<TlsOptions, TransportError> {
-    let mut options = TlsOptions::default();
+    let mut options = access.tls.clone();
     if let Some(folder) = &access.cert_dir {
         let ca = folder.join("ca.pem");
         options = options.root_pem(&pem(&ca)?, &ca.display().to_string())?;
@@ -146,4 +146,20 @@ fn pem(path: &Path) -> Result<Vec<u8>, TransportError> {
         std::io::Read::read_to_end(&mut file, &mut bytes).map(|_| bytes)
     };
     read().map_err(|source| TransportError::Io { operation: "reading", path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use securecp_net::TlsVersion;
+
+    use super::*;
+
+    #[test]
+    fn restrictions_of_tls_hold_for_engines_too() {
+        let restricted = TlsOptions::default().oldest(TlsVersion::V1_3);
+        let access = DaemonAccess { tls: restricted.clone(), ..DaemonAccess::default() };
+        assert_eq!(tls(&access).unwrap(), restricted);
+        let trusting = DaemonAccess { dangerously_accept_any_certificate: true, ..access };
+        assert_eq!(tls(&trusting).unwrap(), restricted.dangerously_accept_any_certificate());
+    }
 }

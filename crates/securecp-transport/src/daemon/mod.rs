@@ -9,7 +9,7 @@ mod save;
 
 use std::path::PathBuf;
 
-use securecp_net::Net;
+use securecp_net::{Net, TlsOptions};
 use securecp_oci::ImageName;
 
 use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
@@ -28,6 +28,8 @@ pub struct DaemonAccess {
     pub host: Option<String>,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem`.
     pub cert_dir: Option<PathBuf>,
+    /// Restrictions of TLS.
+    pub tls: TlsOptions,
     /// Accepts whatever certificate the engine shows: no protection against an active attacker.
     pub dangerously_accept_any_certificate: bool,
     /// The network to use.
