@@ -18,7 +18,6 @@
 
 mod gpg;
 mod layer_keys;
-mod process;
 mod sigstore;
 
 pub use gpg::{GpgError, GpgHome, GpgSigner, KeyMatch, Watch};

@@ -37,6 +37,7 @@ mod guard;
 mod journal;
 mod measure;
 mod prefix;
+pub mod process;
 mod recompress;
 mod report;
 mod scope;

@@ -16,7 +16,7 @@ use securecp_oci::{Escaped, Signature};
 use securecp_trust::{Payload, PayloadKind, SignError, confirm_simple};
 use zeroize::Zeroizing;
 
-use crate::process::{self, Answer, RunError};
+use securecp_layer::process::{self, Answer, RunError};
 
 pub use error::{GpgError, KeyMatch};
 

@@ -8,7 +8,7 @@ use securecp_crypt::Secret;
 use securecp_oci::Escaped;
 use zeroize::Zeroizing;
 
-use crate::process::{self, RunError};
+use securecp_layer::process::{self, RunError};
 
 /// Another program: run by its absolute path, without a shell, with bounds on time and output.
 #[derive(Debug, Clone)]

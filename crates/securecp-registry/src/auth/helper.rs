@@ -1,10 +1,8 @@
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use securecp_layer::Scope;
+use securecp_layer::process::{self, RunError};
 use securecp_oci::Escaped;
 use securecp_oci::json::{self, Limits};
 use serde_json::{Value, json};
@@ -13,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::{Credentials, Problem};
 
 /// Most that a helper may say, in bytes.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: usize = 1 << 20;
 
 /// A program `docker-credential-NAME` that keeps credentials. Everything secret goes through its pipes, nothing through
 /// its arguments.
@@ -44,7 +42,7 @@ impl<'a> Helper<'a> {
             }
             return Err(self.failed(&Escaped::new(text.trim()).limit(200).to_string()));
         }
-        let value = json::parse(&said, Limits::bytes(LIMIT as usize));
+        let value = json::parse(&said, Limits::bytes(LIMIT));
         let value = value.map_err(|_| self.failed("its answer is not JSON"))?;
         let text = |name| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (user, secret) = (text("Username"), text("Secret"));
@@ -96,49 +94,19 @@ impl<'a> Helper<'a> {
             // The program is then looked for there, too.
             command.env("PATH", path);
         }
-        let child = command
-            .arg(verb)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut running = Running(child.map_err(|error| self.failed(&error.to_string()))?);
-        let (stdin, stdout) = (running.0.stdin.take(), running.0.stdout.take());
+        command.arg(verb);
         let input = Zeroizing::new(input.to_vec());
-        // The pipes are served by threads, so that this one can listen to the scope.
-        let writer = thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
-        let reader = thread::spawn(move || stdout.map(read_bounded).transpose());
-        let status = loop {
-            match running.0.try_wait() {
-                Ok(Some(status)) => break status,
-                Ok(None) => scope.sleep(Duration::from_millis(5))?,
-                Err(error) => return Err(self.failed(&error.to_string())),
-            }
-        };
-        // A helper need not read what it is given.
-        let _ = writer.join();
-        let said = reader.join().map_err(|_| self.failed("its answer was lost"))?;
-        let said = said.map_err(|error| self.failed(&error.to_string()))?;
-        Ok((status.success(), said.unwrap_or_default()))
+        let answer = process::run(command, input, LIMIT, &|| scope.check());
+        let answer = answer.map_err(|error| match error {
+            RunError::Interrupted(stopped) => stopped.into(),
+            RunError::Io(error) => self.failed(&error.to_string()),
+            RunError::TooMuch => self.failed(&format!("its answer has more than {LIMIT} bytes")),
+            RunError::HeldOpen => self.failed("something that it started holds its output open"),
+        })?;
+        Ok((answer.status.success(), answer.out))
     }
 
     fn failed(&self, why: &str) -> Problem {
         Problem::Settings(format!("credential helper docker-credential-{}: {why}", self.name))
     }
-}
-
-/// A helper that is not waited for any more is ended.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn read_bounded(pipe: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut said = Zeroizing::new(Vec::new());
-    pipe.take(LIMIT).read_to_end(&mut said)?;
-    Ok(said)
 }

@@ -96,3 +96,21 @@ fn a_helper_that_hangs_ends_with_the_job() {
     assert!(store.find(&key("r.example"), &scope).is_err());
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn what_a_helper_leaves_behind_is_not_waited_for_and_ends_with_it() {
+    let root = TempDir::new().unwrap();
+    let mark = root.path().join("mark");
+    helper(root.path(), "leaves", "#!/bin/sh\n/usr/bin/sleep 60 &\necho '{}'\n");
+    let waits = format!("#!/bin/sh\n(/usr/bin/sleep 1; : > '{}') &\nwait\n", mark.display());
+    helper(root.path(), "waits", &waits);
+    let start = Instant::now();
+    for (name, time) in [("leaves", 60), ("waits", 0)] {
+        let store = store(root.path(), &format!(r#"{{"credsStore":"{name}"}}"#));
+        let scope = Scope::lasting(Duration::from_secs(time) + Duration::from_millis(300));
+        assert!(store.find(&key("r.example"), &scope).is_err(), "{name}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(30));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!mark.exists(), "its children are ended with it");
+}

@@ -1,6 +1,7 @@
 //! Other programs: run without a shell, with bounds on time and output, ended with all that they started.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -21,17 +22,25 @@ const GRACE: Duration = Duration::from_secs(2);
 const PULSE: Duration = Duration::from_millis(5);
 
 /// What a program that has ended said.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: ExitStatus,
-    pub(crate) out: Zeroizing<Vec<u8>>,
+pub struct Answer {
+    /// How it has ended.
+    pub status: ExitStatus,
+    /// What it wrote to its standard output.
+    pub out: Zeroizing<Vec<u8>>,
     /// The beginning of what it wrote to its standard error.
-    pub(crate) err: Vec<u8>,
+    pub err: Vec<u8>,
+}
+
+/// Without what the program said, which may be secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// Why a program gave no answer.
 #[derive(Debug)]
-pub(crate) enum RunError<E> {
+pub enum RunError<E> {
     /// It could not be started or talked to.
     Io(io::Error),
     /// It wrote more than it may and was ended.
@@ -43,7 +52,7 @@ pub(crate) enum RunError<E> {
 }
 
 /// A program of this name in the absolute folders of `PATH`; others depend on where one happens to be.
-pub(crate) fn find(name: &str, path: Option<OsString>) -> Option<PathBuf> {
+pub fn find(name: &str, path: Option<OsString>) -> Option<PathBuf> {
     let path = path?;
     let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
     folders.map(|folder| folder.join(name)).find(|program| is_program(program))
@@ -54,8 +63,11 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// Runs a program to its end: `input` goes to its standard input, at most `limit` bytes are taken of its output, and it
-/// is killed when `interrupt`, asked every few milliseconds, fails.
-pub(crate) fn run<E>(
+/// is killed with all that it started when `interrupt`, asked every few milliseconds, fails.
+///
+/// # Errors
+/// It gave no answer; what answer it gave is for the caller to judge.
+pub fn run<E>(
     mut command: Command,
     input: Zeroizing<Vec<u8>>,
     limit: usize,
