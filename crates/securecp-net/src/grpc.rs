@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, StatusCode, header};
@@ -15,6 +15,7 @@ use securecp_layer::Scope;
 use securecp_oci::Escaped;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use zeroize::Zeroizing;
 
 use crate::NetError;
 use crate::runtime::wait;
@@ -178,17 +179,18 @@ impl Call<'_> {
     }
 
     async fn body(&self, body: &mut RecvStream) -> Result<Bytes, NetError> {
-        let mut bytes = BytesMut::new();
+        // Taken at once: a buffer that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.limit + HEAD));
         while let Some(chunk) = body.data().await {
             let chunk = chunk.map_err(|e| self.broken(e))?;
             if bytes.len() + chunk.len() > self.limit + HEAD {
                 return Err(NetError::TooLarge { host: self.host.to_owned(), limit: self.limit });
             }
-            bytes.put_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
             let released = body.flow_control().release_capacity(chunk.len());
             released.map_err(|e| self.broken(e))?;
         }
-        Ok(bytes.freeze())
+        Ok(Bytes::from_owner(bytes))
     }
 
     /// A status other than zero is a refusal.
@@ -231,12 +233,13 @@ const STATUS: &str = "grpc-status";
 /// Before each message: whether it is compressed, and its length.
 const HEAD: usize = 5;
 
+/// Messages hold the keys of layers: both ways they lie in memory that is wiped.
 fn framed(message: &[u8]) -> Option<Bytes> {
-    let mut bytes = BytesMut::with_capacity(HEAD + message.len());
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.len()).ok()?);
-    bytes.put_slice(message);
-    Some(bytes.freeze())
+    let mut bytes = Zeroizing::new(Vec::with_capacity(HEAD + message.len()));
+    bytes.push(0);
+    bytes.extend_from_slice(&u32::try_from(message.len()).ok()?.to_be_bytes());
+    bytes.extend_from_slice(message);
+    Some(Bytes::from_owner(bytes))
 }
 
 fn unframed(bytes: Bytes) -> Option<Bytes> {

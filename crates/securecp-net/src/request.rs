@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::NetError;
 
@@ -72,6 +73,12 @@ impl Request {
     #[must_use]
     pub fn body(self, body: Bytes) -> Self {
         Self { body, ..self }
+    }
+
+    /// Sets a body that is wiped when it is no longer needed.
+    #[must_use]
+    pub fn secret_body(self, body: Zeroizing<Vec<u8>>) -> Self {
+        Self { body: Bytes::from_owner(body), ..self }
     }
 
     /// Chooses the lane; [`Lane::Control`] unless chosen.

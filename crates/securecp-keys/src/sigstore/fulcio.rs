@@ -2,7 +2,9 @@ use securecp_layer::Scope;
 use securecp_net::{HttpClient, Method, NetError, Request, header};
 use securecp_oci::base64;
 use securecp_trust::{SigstoreKey, SigstoreSigner};
+use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::service::{Answer, Service};
 use super::token::IdentityToken;
@@ -55,7 +57,7 @@ impl Fulcio {
             "certificateSigningRequest": null,
         });
         let authorized = |request: Request| -> Result<Request, NetError> {
-            request.authorization(&format!("Bearer {}", token.expose()))
+            request.authorization(&Zeroizing::new(format!("Bearer {}", token.expose())))
         };
         let request = Request::new(Method::POST, self.service.at("/api/v1/signingCert"))
             .body(document.to_string().into())
@@ -71,13 +73,13 @@ impl Fulcio {
         token: &SecretText,
         scope: &Scope,
     ) -> Result<Vec<u8>, KeylessError> {
-        let document = json!({
-            "credentials": {"oidcIdentityToken": token.expose()},
-            "publicKeyRequest": {
+        let document = SecondRequest {
+            credentials: Credentials { oidc_identity_token: token.expose() },
+            public_key_request: json!({
                 "publicKey": {"algorithm": "ECDSA", "content": key.public_pem()},
                 "proofOfPossession": proof,
-            },
-        });
+            }),
+        };
         let url = self.service.at("/api/v2/signingCert");
         let answer = self.service.post_json(url, &document, scope)?;
         let answer = self.service.object(&self.service.accepted(answer, &[token])?)?;
@@ -89,4 +91,18 @@ impl Fulcio {
         let texts = texts.ok_or_else(|| self.service.odd("a list of certificates"))?;
         Ok(texts.join("\n").into_bytes())
     }
+}
+
+/// What the second version of the interface is asked; the token is borrowed so that no copy of it stays behind.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecondRequest<'a> {
+    credentials: Credentials<'a>,
+    public_key_request: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Credentials<'a> {
+    oidc_identity_token: &'a str,
 }

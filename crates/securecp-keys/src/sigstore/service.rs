@@ -5,12 +5,17 @@ use securecp_layer::Scope;
 use securecp_net::{HttpClient, NetError, Request, Url, header, is_private};
 use securecp_oci::Escaped;
 use securecp_oci::json::{self, Limits};
+use serde::Serialize;
 use serde_json::Value;
+use url::form_urlencoded::Serializer;
+use zeroize::Zeroizing;
 
 use super::{KeylessError, SecretText};
 
 /// Most bytes of an answer.
 const ANSWER_LIMIT: usize = 4 << 20;
+/// Room for what is sent, in bytes: a buffer that grows leaves copies of secrets behind.
+const BODY: usize = 64 << 10;
 /// Characters of an answer that refuses which are shown.
 const SAID_LIMIT: usize = 300;
 /// Attempts where the next one may succeed.
@@ -66,31 +71,35 @@ impl Service {
         &self.base
     }
 
-    /// `POST` of a JSON document.
+    /// `POST` of a JSON document, which may be secret.
     pub(super) fn post_json(
         &self,
         url: Url,
-        document: &Value,
+        document: &impl Serialize,
         scope: &Scope,
     ) -> Result<Answer, KeylessError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(BODY));
+        serde_json::to_writer(&mut *body, document).map_err(|error| {
+            let source = NetError::Request { problem: error.to_string() };
+            KeylessError::Net { service: self.name, source }
+        })?;
         let request = Request::new(securecp_net::Method::POST, url)
-            .body(Bytes::from(document.to_string()))
+            .secret_body(body)
             .header(header::CONTENT_TYPE, "application/json");
         self.send(request, scope)
     }
 
-    /// `POST` of a form.
+    /// `POST` of a form, which may be secret.
     pub(super) fn post_form(
         &self,
         url: Url,
         members: &[(&str, &str)],
         scope: &Scope,
     ) -> Result<Answer, KeylessError> {
-        let mut form = self.base.clone();
-        form.query_pairs_mut().clear().extend_pairs(members);
-        let body = Bytes::from(form.query().unwrap_or_default().to_owned());
+        let mut form = Serializer::new(String::with_capacity(BODY));
+        let body = Zeroizing::new(form.extend_pairs(members).finish().into_bytes());
         let request = Request::new(securecp_net::Method::POST, url)
-            .body(body)
+            .secret_body(body)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request, scope)
     }

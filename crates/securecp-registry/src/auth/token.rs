@@ -5,6 +5,7 @@ use securecp_net::{HttpClient, Method, Request, Url, header, is_private};
 use securecp_oci::Escaped;
 use securecp_oci::json::{self, Limits};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::auth::{Bearer, Credentials, Grants, basic};
 use crate::reply::Refusal;
@@ -120,17 +121,21 @@ impl TokenRequest<'_> {
 
     /// The OAuth2 refresh of Docker's specification, for identity tokens.
     fn post(&self, token: &Secret, scope: &Scope) -> Result<securecp_net::Response, Problem> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        // Room for every escape: a buffer that grows leaves copies of the token behind.
+        let scopes: Vec<String> = self.grants.scopes().collect();
+        let scopes = scopes.join(" ");
+        let service = self.bearer.service.as_deref().unwrap_or_default();
+        let room = 3 * (token.expose().len() + scopes.len() + service.len()) + 200;
+        let mut form = url::form_urlencoded::Serializer::new(String::with_capacity(room));
         form.append_pair("grant_type", "refresh_token");
         form.append_pair("client_id", "securecp");
         form.append_pair("refresh_token", token.expose());
-        form.append_pair("service", self.bearer.service.as_deref().unwrap_or_default());
-        let scopes: Vec<String> = self.grants.scopes().collect();
-        form.append_pair("scope", &scopes.join(" "));
+        form.append_pair("service", service);
+        form.append_pair("scope", &scopes);
         let request = Request::new(Method::POST, self.bearer.realm.clone())
             .header(header::USER_AGENT, self.agent)?
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")?
-            .body(form.finish().into());
+            .secret_body(Zeroizing::new(form.finish().into_bytes()));
         Ok(self.http.send(request, scope)?)
     }
 
