@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_secs(120);
 /// Largest response, in bytes.
 const RESPONSE_LIMIT: usize = 1 << 20;
 /// What a provider gets to see of the environment: how to find its home, its language and the network.
-const ENVIRONMENT: [&str; 14] = [
+const ENVIRONMENT: [&str; 19] = [
     "PATH",
     "HOME",
     "USER",
@@ -32,7 +32,12 @@ const ENVIRONMENT: [&str; 14] = [
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "all_proxy",
+    "no_proxy",
 ];
 
 /// The key providers that the user has configured.

@@ -1,10 +1,10 @@
 //! Logging in with a browser on this machine (RFC 8252): it comes back to a port of ours.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use securecp_layer::Scope;
+use securecp_layer::{Scope, Stopped};
 use securecp_net::Url;
 
 use super::identity::Tell;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two looks whether a browser has come.
 const POLL: Duration = Duration::from_millis(50);
 /// Most bytes of a request, and the time it may take.
-const HEAD_LIMIT: u64 = 16 << 10;
+const HEAD_LIMIT: usize = 16 << 10;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 45\r\n\r\nYou are logged in and may close this window.\n";
@@ -67,7 +67,7 @@ fn wait(listener: &TcpListener, state: &str, scope: &Scope) -> Result<String, Ke
         match listener.accept() {
             // Whoever else finds the port gets nothing and changes nothing.
             Ok((stream, _)) => {
-                if let Some(found) = serve(stream, state) {
+                if let Some(found) = serve(stream, state, scope)? {
                     return found.map_err(KeylessError::Login);
                 }
             }
@@ -80,22 +80,51 @@ fn wait(listener: &TcpListener, state: &str, scope: &Scope) -> Result<String, Ke
     Err(KeylessError::Login("nobody logged in in time".to_owned()))
 }
 
-fn serve(mut stream: TcpStream, state: &str) -> Option<Result<String, String>> {
-    let line = first_line(&mut stream).ok()?;
-    let target = line.strip_prefix("GET ")?.split(' ').next()?;
+fn serve(
+    mut stream: TcpStream,
+    state: &str,
+    scope: &Scope,
+) -> Result<Option<Result<String, String>>, Stopped> {
+    let line = first_line(&mut stream, HEAD_TIME, scope)?;
+    let target = line.as_deref().and_then(|line| line.strip_prefix("GET ")?.split(' ').next());
+    let Some(target) = target else { return Ok(None) };
     let found = read(target, state);
     let answer = if found.is_some() { ANSWER } else { NOTHING };
     // A browser that is gone has said what it had to say.
     let _ = stream.write_all(answer.as_bytes());
-    found
+    Ok(found)
 }
 
-fn first_line(stream: &mut TcpStream) -> io::Result<String> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(HEAD_TIME))?;
-    let mut line = Vec::new();
-    BufReader::new(stream.take(HEAD_LIMIT)).read_until(b'\n', &mut line)?;
-    String::from_utf8(line).map_err(|_| ErrorKind::InvalidData.into())
+/// `None` if no line comes within `time`, however many bytes do.
+fn first_line(
+    stream: &mut TcpStream,
+    time: Duration,
+    scope: &Scope,
+) -> Result<Option<String>, Stopped> {
+    let end = Instant::now() + time;
+    let patient = stream
+        .set_nonblocking(false)
+        .and_then(|()| stream.set_read_timeout(Some(POLL)))
+        .and_then(|()| stream.set_write_timeout(Some(HEAD_TIME)));
+    let (mut line, mut piece) = (Vec::new(), [0; 1024]);
+    while patient.is_ok() && Instant::now() < end && line.len() < HEAD_LIMIT {
+        scope.check()?;
+        let read = match stream.read(&mut piece) {
+            Err(error) if is_passing(&error) => continue,
+            Ok(0) | Err(_) => break,
+            Ok(read) => &piece[..read],
+        };
+        line.extend_from_slice(read);
+        if let Some(length) = line.iter().position(|byte| *byte == b'\n') {
+            line.truncate(length);
+            return Ok(String::from_utf8(line).ok());
+        }
+    }
+    Ok(None)
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 /// The code in a request that answers our question; `None` if it is another one.
@@ -133,6 +162,46 @@ mod tests {
         }
         let denied = read("/auth/callback?error=access_denied&state=s", "s").unwrap();
         assert_eq!(denied.unwrap_err(), "the identity provider says access_denied");
+    }
+
+    /// A connection to a listener of ours, and what becomes of its first line.
+    fn lines(
+        scope: &Scope,
+        speak: impl FnOnce(&mut TcpStream) + Send,
+    ) -> Result<Option<String>, Stopped> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut there = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut here = listener.accept().unwrap().0;
+        std::thread::scope(|threads| {
+            threads.spawn(move || speak(&mut there));
+            let found = first_line(&mut here, Duration::from_millis(300), scope);
+            let _ = here.shutdown(std::net::Shutdown::Both);
+            found
+        })
+    }
+
+    #[test]
+    fn nobody_keeps_us_by_dripping() {
+        let drip = |stream: &mut TcpStream| {
+            while stream.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        let start = Instant::now();
+        assert_eq!(lines(&Scope::new(), drip).unwrap(), None);
+        assert!(lines(&Scope::lasting(Duration::ZERO), drip).is_err());
+        assert!(start.elapsed() < Duration::from_secs(30));
+        let pieces = |stream: &mut TcpStream| {
+            for piece in ["GET /x", " HTTP/1.1\r\nHo"] {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(30));
+            }
+        };
+        assert_eq!(lines(&Scope::new(), pieces).unwrap().unwrap(), "GET /x HTTP/1.1\r");
+        let flood = |stream: &mut TcpStream| {
+            let _ = stream.write_all(&[b'x'; HEAD_LIMIT + 2048]);
+        };
+        assert_eq!(lines(&Scope::new(), flood).unwrap(), None);
     }
 
     #[test]

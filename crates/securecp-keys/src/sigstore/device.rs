@@ -36,10 +36,15 @@ pub(super) fn token(
     let shown = |text: &str| Escaped::new(text).limit(1000).to_string();
     let user_code = text("user_code").unwrap_or_default();
     tell(&format!("to sign, log in at {} with the code {}", shown(place), shown(user_code)));
-    let seconds = |key, usual| answer.get(key).and_then(Value::as_u64).unwrap_or(usual);
-    let limit = Duration::from_secs(seconds("expires_in", 600)).min(PATIENCE);
-    let wait = Wait { code, pause: Duration::from_secs(seconds("interval", 5).min(60)), limit };
+    let seconds = |key| answer.get(key).and_then(Value::as_u64);
+    let limit = Duration::from_secs(seconds("expires_in").unwrap_or(600)).min(PATIENCE);
+    let wait = Wait { code, pause: pause(seconds("interval")), limit };
     wait.token(provider, &challenge, scope)
+}
+
+/// Between two questions: never none, whatever the provider says, and no more than a minute.
+fn pause(interval: Option<u64>) -> Duration {
+    Duration::from_secs(interval.unwrap_or(5).clamp(1, 60))
 }
 
 struct Wait<'a> {
@@ -68,5 +73,17 @@ impl Wait<'_> {
             scope.sleep(self.pause)?;
         }
         Err(KeylessError::Login("nobody logged in in time".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_provider_is_never_asked_without_a_pause() {
+        for (interval, seconds) in [(None, 5), (Some(0), 1), (Some(7), 7), (Some(u64::MAX), 60)] {
+            assert_eq!(pause(interval), Duration::from_secs(seconds));
+        }
     }
 }
