@@ -258,7 +258,6 @@ fn usage_mistakes_exit_64() {
             "copy dir:a dir:b --insecure-policy --require-signed",
             "--require-signed and --insecure-policy exclude each other",
         ),
-        ("layers dir:a", "layers is not supported yet"),
         ("sync --dest dir a b", "A source transport must be specified"),
         ("fly", "unrecognized subcommand 'fly'"),
     ] {
@@ -380,10 +379,13 @@ fn a_plan_says_what_changes_and_what_stays_behind() {
     place.fails(
         "copy --policy accept.json --preserve-digests --dest-compress-format gzip oci:image:v1 oci:out:v1",
         1,
-        &[&format!(
-            "securecp: error: planning for this copy: Instructed to preserve digests, but {digest} would change: layer 0 \
-             becomes gzip, layer 1 becomes gzip"
-        )],
+        &[
+            &format!(
+                "securecp: error: planning for this copy: Instructed to preserve digests, but {digest} would change: \
+                 layer 0 becomes gzip, layer 1 becomes gzip"
+            ),
+            "hint: without --preserve-digests the image is changed",
+        ],
     );
     place.ok("copy -q oci:image:v1 dir:signed");
     place.write("signed/signature-1", [&[0x90_u8][..], b"an OpenPGP message"].concat());

@@ -77,11 +77,7 @@ fn a_missing_image_exits_2() {
         let run = place.run(&line);
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{run:?}");
         assert!(run.err.contains("manifest unknown"), "{}", run.err);
-        assert!(
-            run.err.ends_with("hint: is the name spelled as it is there, with its tag?\n"),
-            "{}",
-            run.err
-        );
+        assert!(run.err.ends_with(" shows the tags that are there\n"), "{}", run.err);
     }
     assert!(!place.exists("out"));
 }

@@ -96,6 +96,97 @@ fn exit_codes_and_phrases_are_the_references() {
     assert!(!place.exists("out"));
 }
 
+/// One table for everything that does not exist: our code, and the reference's.
+#[test]
+fn what_does_not_exist_has_the_references_codes() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    let at = |name: &str| format!("docker://{}/{name}", served.address);
+    place.ok(&format!("copy -q --dest-tls-verify=false oci:image:v1 {}", at("a/b:v1")));
+    place.ok("copy -q oci:image:v1 docker-archive:image.tar:x:v1");
+    place.ok("copy -q oci:image:v1 oci-archive:layout.tar:v1");
+    let copy = |from: &str| format!("copy -q --policy accept.json {from} dir:out");
+    let remote = "--tls-verify=false";
+    for (line, own, reference) in [
+        (copy("oci:image:v9"), 2, 2),
+        (copy("oci-archive:layout.tar:v9"), 2, 2),
+        (copy(&format!("--src-tls-verify=false {}", at("a/b:v9"))), 2, 2),
+        ("inspect oci:image:v9".to_owned(), 2, 2),
+        (format!("inspect {remote} {}", at("a/b:v9")), 2, 2),
+        (copy("oci:nowhere:v1"), 2, 1),
+        (copy("oci:image:@7"), 1, 1),
+        (copy("oci-archive:nowhere.tar:v1"), 2, 1),
+        (copy("docker-archive:nowhere.tar"), 2, 1),
+        (copy("docker-archive:image.tar:x:v9"), 2, 1),
+        (copy("docker-archive:image.tar:@7"), 1, 1),
+        (copy("dir:nowhere"), 2, 1),
+        (format!("list-tags {remote} {}", at("none")), 2, 1),
+        (format!("delete {remote} {}", at("a/b:v9")), 2, 1),
+        ("delete oci:image:v9".to_owned(), 2, 1),
+        (copy("--override-arch none oci:image:v1"), 0, 0),
+    ] {
+        let run = place.run(&line);
+        assert_eq!(run.code, own, "{line}: {run:?}");
+        place.remove("out");
+        let run = skopeo(&place, &line);
+        assert_eq!(run.code, reference, "as skopeo: {line}: {run:?}");
+        place.remove("out");
+        let deleting = line.starts_with("delete");
+        assert!(!deleting || fatal(&run).starts_with("Unable to delete"), "{run:?}");
+    }
+}
+
+#[test]
+fn layers_go_into_a_new_directory() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let folders = |place: &Place| {
+        let all = cli::listing(&place.path(""));
+        all.into_iter().filter(|name| name.starts_with("layers-")).collect::<Vec<_>>()
+    };
+    let run = place.run("layers --policy accept.json oci:image:v1");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.starts_with("securecp: warning: layers is deprecated"), "{run:?}");
+    let folder = folders(&place).remove(0);
+    assert_eq!(run.out, format!("{folder}\n"));
+    let copied = place.ok(&format!("copy -q --json dir:{folder} oci:again:v1"));
+    let whole = place.ok("copy -q --json oci:image:v1 oci:other:v1");
+    let digest =
+        |run: &Run| serde_json::from_str::<serde_json::Value>(&run.out).unwrap()["digest"].clone();
+    assert_eq!(digest(&copied), digest(&whole), "nothing is missing or altered");
+
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&place.read(&format!("{folder}/manifest.json"))).unwrap();
+    let layer = manifest["layers"][1]["digest"].as_str().unwrap().replace("sha256:", "");
+    place.remove(&folder);
+    let run = skopeo(&place, &format!("layers --policy accept.json oci:image:v1 {layer}"));
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{run:?}");
+    let folder = folders(&place).remove(0);
+    let mut files = cli::listing(&place.path(&folder));
+    files.sort();
+    let mut expected = vec![layer, "manifest.json".to_owned(), "version".to_owned()];
+    expected.sort();
+    assert_eq!(files, expected);
+    place.remove(&folder);
+
+    for (line, code) in [
+        ("layers --policy reject.json oci:image:v1".to_owned(), 3),
+        ("layers --policy accept.json oci:image:v9".to_owned(), 2),
+        ("layers --policy accept.json oci:image:v1 zz".to_owned(), 64),
+        (format!("layers --policy accept.json oci:image:v1 {}", "0".repeat(64)), 1),
+    ] {
+        let run = place.run(&line);
+        assert_eq!((run.code, run.out.as_str()), (code, ""), "{line}: {run:?}");
+        assert_eq!(folders(&place), Vec::<String>::new(), "{line}");
+    }
+    let blob = manifest["layers"][0]["digest"].as_str().unwrap().replace(':', "/");
+    place.write(&format!("image/blobs/{blob}"), "something else");
+    let run = place.run("layers --policy accept.json oci:image:v1");
+    assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+    assert_eq!(folders(&place), Vec::<String>::new(), "nothing of an altered image is kept");
+}
+
 #[test]
 fn the_exit_codes_alone_can_be_asked_for() {
     let place = Place::new();

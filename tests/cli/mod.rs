@@ -52,6 +52,17 @@ impl Place {
         self.path(name).exists()
     }
 
+    /// Takes away a file or folder, if it is there.
+    pub(crate) fn remove(&self, name: &str) {
+        let path = self.path(name);
+        let gone = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        assert!(gone.is_ok() || !path.exists(), "{}: {gone:?}", path.display());
+    }
+
     /// The command, ready to run in this place and to see nothing of the machine's configuration.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_securecp")), words)

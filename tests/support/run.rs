@@ -16,11 +16,20 @@ pub(crate) fn try_securecp(arguments: &[&str]) -> Output {
     command().args(arguments).output().unwrap()
 }
 
-/// securecp with a policy that accepts everything, to be given a command.
+/// securecp with a policy that accepts everything, to be given a command. It remembers nothing in the folders of whoever
+/// runs the tests, and finds nothing there.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_securecp"));
     command.arg("--policy").arg(accept_all());
+    command.env("XDG_CACHE_HOME", memory().join("cache"));
+    command.env("XDG_STATE_HOME", memory().join("state"));
     command
+}
+
+/// One for all runs of a test program.
+fn memory() -> &'static std::path::Path {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    FOLDER.get_or_init(|| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()).path()
 }
 
 /// Runs Debian's skopeo; it must succeed. A missing skopeo is a failure, not a reason to skip.

@@ -294,6 +294,11 @@ impl RegistryError {
         self.class() == Class::NotFound
     }
 
+    /// Whether the registry said of a manifest, in the words of the specification, that it does not have it.
+    pub fn is_unknown_manifest(&self) -> bool {
+        self.is_not_found() && self.codes().iter().any(|code| code.code == "MANIFEST_UNKNOWN")
+    }
+
     /// Whether trying again may help.
     pub fn is_transient(&self) -> bool {
         match &self.inner.problem {

@@ -34,6 +34,14 @@ pub enum TransportError {
         /// Where.
         place: String,
     },
+    /// What holds images is there, but has none of that name.
+    #[error("image {name} not found in {place}")]
+    NoSuchImage {
+        /// The name.
+        name: String,
+        /// Where.
+        place: String,
+    },
     /// A manifest is not what it should be.
     #[error("reading manifest {subject}")]
     Manifest {
@@ -87,6 +95,22 @@ pub enum TransportError {
         /// What is wrong and what is expected.
         problem: String,
     },
+    /// Something else than this destination can add to or replace is at the place.
+    #[error("{path}: {problem}")]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+        /// What is there and what is expected.
+        problem: String,
+    },
+    /// A name that leaves open which image is meant.
+    #[error("{path}: {problem}")]
+    SeveralImages {
+        /// What holds the images.
+        path: PathBuf,
+        /// How many there are, and how one is chosen.
+        problem: String,
+    },
     /// The transport cannot hold or do this.
     #[error("{name}: {problem}")]
     Unsupported {
@@ -101,6 +125,14 @@ pub enum TransportError {
     /// A network failure outside of a registry.
     #[error(transparent)]
     Network(NetError),
+    /// There is no connection to a Docker engine.
+    #[error("docker engine {host}: {message}")]
+    NoEngine {
+        /// How it is to be reached.
+        host: String,
+        /// Why it is not.
+        message: String,
+    },
     /// A Docker engine failed or refused.
     #[error("docker engine {host}: {message}")]
     Engine {
@@ -118,8 +150,18 @@ impl TransportError {
     /// Whether the image (or a part) does not exist, as opposed to any other failure.
     pub fn is_not_found(&self) -> bool {
         match self {
-            Self::NotFound { .. } => true,
+            Self::NotFound { .. } | Self::NoSuchImage { .. } => true,
             Self::Registry(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
+    /// Whether it was the layout or registry that said so of an image, as opposed to a layout, folder or archive that is
+    /// not there itself.
+    pub fn is_unknown_image(&self) -> bool {
+        match self {
+            Self::NoSuchImage { .. } => true,
+            Self::Registry(error) => error.is_unknown_manifest(),
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use securecp_copy::{Edits, Job, Outcome, Plan, Protection, Written, copy};
 use securecp_layer::{Report, Scope};
-use securecp_trust::{Gate, Policy, TrustFile};
+use securecp_trust::{Policy, TrustFile};
 
 use crate::connect::Doors;
 use crate::evidence_view;
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::lookaside::Lookaside;
 use crate::policy;
 use crate::progress::{ProgressStyle, warn};
-use crate::request::Terms;
+use crate::request::{Globals, Terms};
 use crate::routes::{OpenRoute, with_routes};
 use crate::session::Session;
 use crate::signers;
@@ -20,7 +20,7 @@ use crate::trust;
 pub(crate) struct Copying<'a> {
     terms: &'a Terms,
     scope: &'a Scope,
-    require_signed: bool,
+    globals: &'a Globals,
     policy: Policy,
     trust: Option<TrustFile>,
     edits: Edits,
@@ -39,7 +39,7 @@ impl<'a> Copying<'a> {
         Ok(Self {
             terms,
             scope,
-            require_signed: session.globals.require_signed,
+            globals: &session.globals,
             policy,
             trust,
             edits: Edits { signing, scope: scope.clone(), ..terms.edits.clone() },
@@ -54,10 +54,7 @@ impl<'a> Copying<'a> {
         routes: &[OpenRoute],
         protection: &Protection,
     ) -> Result<Outcome, Failure> {
-        let gate = Gate::new(&policy::read_key)
-            .require_signed(self.require_signed)
-            .index_signature(self.terms.index_signature)
-            .trust(self.trust.as_ref());
+        let gate = trust::gate(self.globals, self.terms.index_signature, self.trust.as_ref());
         let outcome = with_routes(routes, |routes| {
             copy(&Job {
                 routes,

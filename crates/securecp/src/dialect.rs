@@ -10,11 +10,11 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 use securecp_copy::{Outcome, Plan, Work};
-use securecp_oci::RawManifest;
+use securecp_oci::{ImageName, RawManifest};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 
 /// In whose words the program speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +63,14 @@ impl Dialect {
             (true, _) => logged("fatal", error),
             (false, Some(hint)) => format!("securecp: error: {error}\nhint: {hint}\n"),
             (false, None) => format!("securecp: error: {error}\n"),
+        }
+    }
+
+    /// An image that could not be deleted because it is not there.
+    pub(crate) fn not_deleted(self, failure: Failure, image: &ImageName) -> Failure {
+        match self.texts && failure.exit() == Exit::Absent {
+            true => failure.context(format!("Unable to delete {image}. Image may not exist")),
+            false => failure,
         }
     }
 
@@ -197,9 +205,10 @@ mod tests {
         assert_eq!(chosen("skopeo-old", None), Dialect::OWN);
         let codes = chosen("securecp", Some("skopeo"));
         assert!(!codes.is_skopeo());
-        let numbers = [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Refused, Exit::Usage];
-        assert_eq!(numbers.map(|exit| codes.number(exit)), [0, 1, 2, 1, 1]);
-        assert_eq!(numbers.map(|exit| Dialect::OWN.number(exit)), [0, 1, 2, 3, 64]);
+        let numbers =
+            [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Absent, Exit::Refused, Exit::Usage];
+        assert_eq!(numbers.map(|exit| codes.number(exit)), [0, 1, 2, 1, 1, 1]);
+        assert_eq!(numbers.map(|exit| Dialect::OWN.number(exit)), [0, 1, 2, 2, 3, 64]);
     }
 
     #[test]

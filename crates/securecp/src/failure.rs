@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::io::{self, Write};
 
 use anyhow::anyhow;
-use securecp_copy::{CopyError, FollowError, NameState};
+use securecp_copy::{Cause, CopyError, FollowError, NameState};
 use securecp_oci::Escaped;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
@@ -24,8 +24,10 @@ pub(crate) enum Exit {
     Done,
     /// It failed.
     Failed,
-    /// The image does not exist.
+    /// There is no image of that name in the repository or layout.
     NotFound,
+    /// Something else does not exist: what should hold the image, or what was to be deleted.
+    Absent,
     /// The trust policy refused the image.
     Refused,
     /// The command line is wrong.
@@ -38,7 +40,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            Self::NotFound => 2,
+            Self::NotFound | Self::Absent => 2,
             Self::Refused => 3,
             Self::Usage => 64,
         }
@@ -80,9 +82,16 @@ impl Failure {
     #[must_use]
     pub(crate) fn of_part(self) -> Self {
         match self.exit {
-            Exit::NotFound => Self { exit: Exit::Failed, hint: None, ..self },
+            Exit::NotFound | Exit::Absent => Self { exit: Exit::Failed, hint: None, ..self },
             _ => self,
         }
+    }
+
+    /// An image that is to be deleted and is not there is no image that was not found.
+    #[must_use]
+    pub(crate) fn deleting(self) -> Self {
+        let exit = if self.exit == Exit::NotFound { Exit::Absent } else { self.exit };
+        Self { exit, ..self }
     }
 
     /// Adds the obvious next step.
@@ -160,33 +169,41 @@ fn refusal<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
-    for cause in error.chain() {
-        if cause.downcast_ref::<Refusal>().is_some() {
-            return Exit::Refused;
-        }
-        // Not the image that was asked for is missing, but what it was made from.
-        if cause.downcast_ref::<FollowError>().is_some() {
-            return Exit::Failed;
-        }
-        if let Some(copy) = cause.downcast_ref::<CopyError>() {
-            return match copy {
-                _ if copy.is_refused() => Exit::Refused,
-                _ if copy.is_not_found() => Exit::NotFound,
-                _ => Exit::Failed,
-            };
-        }
-        if let Some(transport) = cause.downcast_ref::<TransportError>() {
-            return not_found_or_failed(transport.is_not_found());
-        }
-        if let Some(registry) = cause.downcast_ref::<RegistryError>() {
-            return not_found_or_failed(registry.is_not_found());
-        }
-    }
-    Exit::Failed
+    error.chain().find_map(exit_of_cause).unwrap_or(Exit::Failed)
 }
 
-fn not_found_or_failed(not_found: bool) -> Exit {
-    if not_found { Exit::NotFound } else { Exit::Failed }
+fn exit_of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
+    if cause.is::<Refusal>() {
+        return Some(Exit::Refused);
+    }
+    // Not the image that was asked for is missing, but what it was made from.
+    if cause.is::<FollowError>() {
+        return Some(Exit::Failed);
+    }
+    if let Some(copy) = cause.downcast_ref::<CopyError>() {
+        return Some(exit_of_copy(copy));
+    }
+    if let Some(transport) = cause.downcast_ref::<TransportError>() {
+        return Some(missing(transport.is_not_found(), transport.is_unknown_image()));
+    }
+    let registry = cause.downcast_ref::<RegistryError>()?;
+    Some(missing(registry.is_not_found(), registry.is_unknown_manifest()))
+}
+
+fn exit_of_copy(error: &CopyError) -> Exit {
+    let unknown = matches!(&error.cause, Cause::Transport(cause) if cause.is_unknown_image());
+    match error.is_refused() {
+        true => Exit::Refused,
+        false => missing(error.is_not_found(), unknown),
+    }
+}
+
+fn missing(not_found: bool, unknown_image: bool) -> Exit {
+    match (not_found, unknown_image) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::NotFound,
+        (true, false) => Exit::Absent,
+    }
 }
 
 #[cfg(test)]
@@ -209,16 +226,21 @@ mod tests {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             Some((cells.get(1)?.parse::<u8>().ok()?, cells.get(3)?.parse::<u8>().ok()?))
         });
-        let exits = [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Refused, Exit::Usage];
+        let exits =
+            [Exit::Done, Exit::Failed, Exit::NotFound, Exit::Absent, Exit::Refused, Exit::Usage];
         let numbers = exits.map(|exit| (exit.number(), Dialect::SKOPEO.number(exit)));
         assert_eq!(rows.collect::<Vec<_>>(), numbers);
     }
 
     #[test]
     fn a_missing_image_is_told_from_other_failures() {
-        let missing =
-            TransportError::NotFound { subject: "v1".to_owned(), place: "oci:x".to_owned() };
-        assert_eq!(Failure::from(missing).exit(), Exit::NotFound);
+        let (name, place) = ("v1".to_owned(), "oci:x".to_owned());
+        let unknown = TransportError::NoSuchImage { name: name.clone(), place: place.clone() };
+        assert_eq!(Failure::from(unknown).exit(), Exit::NotFound);
+        let unknown = TransportError::NoSuchImage { name: name.clone(), place: place.clone() };
+        assert_eq!(Failure::from(unknown).deleting().exit(), Exit::Absent);
+        let absent = TransportError::NotFound { subject: name, place };
+        assert_eq!(Failure::from(absent).exit(), Exit::Absent);
         assert_eq!(Failure::new("boom").exit(), Exit::Failed);
         assert_eq!(Exit::Usage.number(), 64);
     }

@@ -1,13 +1,18 @@
 //! The obvious next step, where there is one.
 
+mod keys;
+mod reach;
+
 use std::error::Error;
 use std::io;
 
 use securecp_copy::{Cause, CopyError, Phase, PlanError, Side};
-use securecp_layer::{LayerError, Stopped};
-use securecp_net::NetError;
-use securecp_registry::{Class, Problem, RegistryError};
+use securecp_crypt::CryptError;
+use securecp_layer::Stopped;
+use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
+
+use reach::{of_registry, of_transport};
 
 /// The hint that belongs to an error of a command whose options for an image begin with what the error's side says.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
@@ -27,12 +32,17 @@ fn copy_error(error: &anyhow::Error) -> Option<&CopyError> {
 pub(crate) fn with_prefix(error: &anyhow::Error, prefix: &str) -> Option<String> {
     let copy = copy_error(error);
     let hint = copy.and_then(of_copy);
-    let hint = hint.or_else(|| error.chain().find_map(|cause| within(cause, prefix)));
     // The name is right where only a part of the image is missing.
-    let of_part = copy.is_some_and(|copy| !copy.is_not_found());
-    let hint = hint.filter(|hint| !of_part || *hint != not_found());
+    let of_part = copy.is_some_and(is_part_missing);
+    let causes = || error.chain().find_map(|cause| within(cause, prefix));
+    let hint = hint.or_else(|| if of_part { None } else { causes() });
     let looking = copy.is_some_and(|copy| copy.phase == Phase::Evidence && !copy.is_stopped());
     hint.or_else(|| looking.then(|| NO_EVIDENCE.to_owned()))
+}
+
+fn is_part_missing(error: &CopyError) -> bool {
+    let missing = matches!(&error.cause, Cause::Transport(cause) if cause.is_not_found());
+    missing && !error.is_not_found()
 }
 
 /// Where new signatures of registry images go.
@@ -68,11 +78,11 @@ fn of_copy(error: &CopyError) -> Option<String> {
         Cause::Plan(PlanError::Orphaned { signatures, others, .. }) => {
             Some(leaves_behind(*signatures, *others))
         }
+        Cause::Plan(error) => of_plan(error).map(str::to_owned),
         Cause::NoPlatform(_) => Some(
             "--override-os, --override-arch and --override-variant choose another image, --all copies every one"
                 .to_owned(),
         ),
-        _ if error.is_not_found() => Some(not_found()),
         _ => None,
     }
 }
@@ -87,8 +97,29 @@ fn leaves_behind(signatures: usize, others: usize) -> String {
     }
 }
 
-fn not_found() -> String {
-    "is the name spelled as it is there, with its tag?".to_owned()
+/// What the options of the command line can do about a plan that cannot be made.
+fn of_plan(error: &PlanError) -> Option<&'static str> {
+    match error {
+        PlanError::NoIndexes(_) => Some(
+            "without --all one image is copied, for the platform that --override-os and --override-arch choose; \
+             docker:, oci:, oci-archive: and dir: hold an index",
+        ),
+        PlanError::Preserve { .. } => Some("without --preserve-digests the image is changed"),
+        PlanError::Protected { .. } => Some(
+            "inspect shows what the name stands for now; without --no-clobber or --expect-dest-digest it is moved",
+        ),
+        PlanError::NewSignature { .. } | PlanError::NewBundle { .. } => {
+            Some("registries and dir: hold signatures; a bundle needs a registry or an oci: layout")
+        }
+        PlanError::Crypt { source: CryptError::NoKey { .. }, .. } => Some(
+            "--decryption-key FILE is to be the private key of one of the recipients; without it the layers stay \
+             encrypted",
+        ),
+        PlanError::NotOci { .. } | PlanError::Format { .. } => {
+            Some("--format oci or --format v2s2 converts manifests where the image allows it")
+        }
+        _ => None,
+    }
 }
 
 /// The hint for one error, or for one that it wraps without being listed in the chain of causes.
@@ -109,53 +140,10 @@ fn within(error: &(dyn Error + 'static), prefix: &str) -> Option<String> {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         return of_stopped(stopped);
     }
+    if let Some(hint) = keys::of(error) {
+        return Some(hint.to_owned());
+    }
     error.downcast_ref::<io::Error>().and_then(of_io)
-}
-
-fn of_transport(error: &TransportError, prefix: &str) -> Option<String> {
-    match error {
-        TransportError::Registry(error) => of_registry(error, prefix),
-        TransportError::Stopped(stopped) | TransportError::Layer(LayerError::Stopped(stopped)) => {
-            of_stopped(stopped)
-        }
-        TransportError::NotFound { .. } => Some(not_found()),
-        _ => None,
-    }
-}
-
-fn of_registry(error: &RegistryError, prefix: &str) -> Option<String> {
-    match (error.problem(), error.class()) {
-        (Problem::Net(error), _) => of_net(error, prefix),
-        (Problem::Stopped(stopped), _) => of_stopped(stopped),
-        (Problem::Refused(refusal), _)
-            if refusal.codes().iter().any(|found| found.code == "MANIFEST_BLOB_UNKNOWN") =>
-        {
-            Some(
-                "the registry takes an index only with all that it names; --index rewrite or --all copies such a one"
-                    .to_owned(),
-            )
-        }
-        (_, Class::Auth) => Some(match error.credentials() {
-            Some(source) => format!(
-                "the credentials came from {source}; {prefix}creds USER:PASSWORD gives others"
-            ),
-            None => format!("no credentials were sent; {prefix}creds USER:PASSWORD gives some"),
-        }),
-        (_, Class::NotFound) => Some(not_found()),
-        _ => None,
-    }
-}
-
-fn of_net(error: &NetError, prefix: &str) -> Option<String> {
-    match error {
-        NetError::PlainHttp { .. } => Some(format!(
-            "{prefix}tls-verify=false allows plain HTTP, for registries that you reach over a network you trust"
-        )),
-        NetError::Tls { .. } => Some(format!(
-            "{prefix}cert-dir DIR names the CA that signed the certificate; {prefix}tls-verify=false verifies nothing"
-        )),
-        _ => None,
-    }
 }
 
 fn of_stopped(stopped: &Stopped) -> Option<String> {
@@ -179,6 +167,8 @@ fn of_io(error: &io::Error) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use securecp_layer::LayerError;
+
     use super::*;
 
     #[test]
@@ -195,12 +185,6 @@ mod tests {
         let error = anyhow::Error::new(TransportError::Layer(LayerError::Stopped(stopped)));
         assert!(of(&error).unwrap().starts_with("--command-timeout"));
         let missing = TransportError::NotFound { subject: "v1".to_owned(), place: "x".to_owned() };
-        assert_eq!(of(&anyhow::Error::new(missing).context("reading")), Some(not_found()));
-    }
-
-    #[test]
-    fn names_the_option_of_the_side() {
-        let plain = NetError::PlainHttp { host: "h".to_owned() };
-        assert!(of_net(&plain, "--src-").unwrap().starts_with("--src-tls-verify=false "));
+        assert!(of(&anyhow::Error::new(missing).context("reading")).is_some());
     }
 }

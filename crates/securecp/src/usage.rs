@@ -97,7 +97,6 @@ mod tests {
             of(&["copy", "a", "b", "--sign-by-sq-fingerprint=K"]),
             "--sign-by-sq-fingerprint is not supported yet"
         );
-        assert_eq!(of(&["layers"]), "layers is not supported yet");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Output {
     }
 
     pub(crate) fn refused(&self, problem: &str) -> TransportError {
-        TransportError::Place { path: self.path().to_owned(), problem: problem.to_owned() }
+        TransportError::Occupied { path: self.path().to_owned(), problem: problem.to_owned() }
     }
 
     /// Checks that the archive can be put there.

@@ -94,6 +94,10 @@ impl Engine {
         }
         match error {
             NetError::Stopped(stopped) => stopped.into(),
+            NetError::Connect { .. } => TransportError::NoEngine {
+                host: self.host.clone(),
+                message: Escaped::new(&message).to_string(),
+            },
             _ => self.failure(&message),
         }
     }

@@ -146,7 +146,7 @@ pub(super) fn look(path: &Path) -> Result<Present, TransportError> {
 }
 
 fn refused(path: &Path, found: &str) -> TransportError {
-    TransportError::Place {
+    TransportError::Occupied {
         path: path.to_owned(),
         problem: format!(
             "not a containers image directory: {found}; expected nothing, an empty folder or an \

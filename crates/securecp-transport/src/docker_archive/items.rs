@@ -80,7 +80,8 @@ pub(super) fn select<'a>(
         (Selection::Only, []) => Err(missing("image".to_owned())),
         (Selection::Only, more) => {
             let count = more.len();
-            Err(error(format!("more than one image ({count}), choose one by name or @N")))
+            let problem = format!("more than one image ({count}), choose one by name or @N");
+            Err(TransportError::SeveralImages { path: place.to_owned(), problem })
         }
         (Selection::Position(position), items) => items.get(*position).ok_or_else(|| {
             error(format!("expected an image at @{position}, found only {} images", items.len()))

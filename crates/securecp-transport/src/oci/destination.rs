@@ -190,7 +190,7 @@ fn temporary_in(place: &Path) -> Result<TempDir, TransportError> {
 }
 
 fn refused(path: &Path, found: &str) -> TransportError {
-    TransportError::Place {
+    TransportError::Occupied {
         path: path.to_owned(),
         problem: format!(
             "not an OCI image layout: {found}; expected nothing, an empty folder or a layout"

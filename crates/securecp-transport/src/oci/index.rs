@@ -110,7 +110,10 @@ impl LayoutIndex {
     fn named(&self, image: &str, files: &dyn Files) -> Result<&Descriptor, TransportError> {
         match self.of_name(image) {
             Some(found) if found.media_type.manifest_kind().is_some() => Ok(found),
-            None => Err(files::not_found(files, &format!("image {image}"))),
+            None => Err(TransportError::NoSuchImage {
+                name: image.to_owned(),
+                place: files.place().display().to_string(),
+            }),
             Some(other) => Err(wrong(
                 files,
                 format!(
@@ -141,10 +144,13 @@ impl LayoutIndex {
         match images[..] {
             [one] => Ok(one),
             [] => Err(files::not_found(files, "image")),
-            _ => Err(wrong(
-                files,
-                format!("more than one image in oci ({}), choose one by name or @N", images.len()),
-            )),
+            _ => Err(TransportError::SeveralImages {
+                path: files.place().to_owned(),
+                problem: format!(
+                    "more than one image in oci ({}), choose one by name or @N",
+                    images.len()
+                ),
+            }),
         }
     }
 

@@ -2,7 +2,7 @@
 const OPTIONS: &[&str] = &["--sign-by-sq-fingerprint"];
 
 /// Commands of the reference that later versions bring.
-const COMMANDS: &[&str] = &["layers"];
+const COMMANDS: &[&str] = &[];
 
 /// Whether a word that the table does not know is one that a later version brings.
 pub(crate) fn not_supported_yet(word: &str) -> bool {

@@ -15,6 +15,7 @@ mod global;
 mod image_proxy;
 mod inspect;
 mod later;
+mod layers;
 mod list;
 mod list_tags;
 mod login;
@@ -44,6 +45,7 @@ pub(crate) use global::{GlobalArgs, LogLevel};
 pub(crate) use image_proxy::ImageProxyArgs;
 pub(crate) use inspect::InspectArgs;
 pub(crate) use later::not_supported_yet;
+pub(crate) use layers::LayersArgs;
 pub(crate) use list::split_list;
 pub(crate) use list_tags::ListTagsArgs;
 pub(crate) use login::{AuthFileArgs, LoginArgs, LogoutArgs};
@@ -109,6 +111,9 @@ pub(crate) enum Command {
     /// Serve images to another program over a socket
     #[command(hide = true)]
     ExperimentalImageProxy(Box<ImageProxyArgs>),
+    /// Write layers of an image into a new directory
+    #[command(hide = true)]
+    Layers(Box<LayersArgs>),
     /// Run an OCI registry over a directory
     Serve(ServeArgs),
     /// Print a script that completes command lines in a shell

@@ -19,10 +19,11 @@ const WORKERS: usize = 16;
 pub(crate) fn run(args: DeleteArgs, session: &mut Session<'_>) -> Result<(), Failure> {
     let request = ImageRequest::new(&args.image, args.side, &args.retry, &session.globals)?;
     let doors = Doors::new(&session.globals, request.retry)?;
-    match request.name.transport {
+    let deleted = match request.name.transport {
         Transport::Docker => in_registry(&request, &doors, session.scope),
         _ => elsewhere(&request, &doors, session.scope),
-    }
+    };
+    deleted.map_err(|failure| session.dialect.not_deleted(failure.deleting(), &request.name))
 }
 
 fn elsewhere(request: &ImageRequest, doors: &Doors<'_>, scope: &Scope) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod demo;
 mod generate_sigstore_key;
 mod image_proxy;
 mod inspect;
+mod layers;
 mod list_tags;
 mod login;
 mod logout;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: Command, session: &mut Session<'_>) -> Result<(), Fai
         }
         Command::GenerateSigstoreKey(args) => generate_sigstore_key::run(&args, session),
         Command::ExperimentalImageProxy(args) => image_proxy::run(*args, session),
+        Command::Layers(args) => layers::run(*args, session),
         Command::Serve(args) => serve::run(&args, session),
         Command::Completion(args) => completion::run(&args, session),
         Command::Man(args) => man::run(&args, session),

@@ -1,7 +1,7 @@
 //! `securecp verify`
 
 use securecp_copy::{Effort, FollowError, Followed, Following, Trial, follow, judge};
-use securecp_trust::{Gate, RecordedSource, TrustFile};
+use securecp_trust::{RecordedSource, TrustFile};
 
 use crate::args::VerifyArgs;
 use crate::connect::Doors;
@@ -26,10 +26,7 @@ pub(crate) fn run(args: VerifyArgs, session: &mut Session<'_>) -> Result<(), Fai
     let doors = Doors::new(&session.globals, request.retry)?;
     let lookaside = Lookaside::load(session.globals.registries_d.as_deref())?;
     let from = doors.source(&request.name, &request.side, &lookaside)?;
-    let gate = Gate::new(&policy::read_key)
-        .require_signed(session.globals.require_signed)
-        .index_signature(index_signature)
-        .trust(trust.as_ref());
+    let gate = trust::gate(&session.globals, index_signature, trust.as_ref());
     let trial = Trial {
         from: &*from,
         select: &select,

@@ -86,12 +86,7 @@ fn usage(error: securecp_crypt::CryptError) -> Failure {
 }
 
 fn unusable(error: LayerKeyError) -> Failure {
-    let missing = matches!(
-        &error,
-        LayerKeyError::KeyFile(securecp_crypt::KeyFileError::PassphraseMissing { .. })
-    );
-    let failure = Failure::from(anyhow::Error::from(error));
-    if missing { failure.hint("add :prompt or :file=FILE behind the path") } else { failure }
+    Failure::from(anyhow::Error::from(error))
 }
 
 /// The key providers of the configuration that ocicrypt uses too.

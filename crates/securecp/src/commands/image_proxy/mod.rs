@@ -15,7 +15,7 @@ use securecp_copy::{CopyError, Effort, Select, Trial};
 use securecp_layer::LayerError;
 use securecp_oci::Digest;
 use securecp_oci::json::{self, Limits};
-use securecp_trust::{Gate, IndexSignature, Policy};
+use securecp_trust::{IndexSignature, Policy};
 use serde_json::{Value, json};
 
 use crate::args::{ImageProxyArgs, SideArgs};
@@ -25,6 +25,7 @@ use crate::lookaside::Lookaside;
 use crate::policy;
 use crate::request::{Globals, Retry, SideRequest, image as image_name};
 use crate::session::Session;
+use crate::trust;
 use image::{Opened, chosen};
 use pipes::Pipes;
 use socket::{PACKET, Socket};
@@ -178,9 +179,7 @@ impl Proxy<'_, '_> {
         let name = image_name("image", name).map_err(|failure| anyhow!("{failure}"))?;
         let source = house.doors.source(&name, &house.side, &house.lookaside);
         let source = source.map_err(|failure| anyhow!("{failure}"))?;
-        let gate = Gate::new(&policy::read_key)
-            .require_signed(house.session.globals.require_signed)
-            .index_signature(IndexSignature::default());
+        let gate = trust::gate(&house.session.globals, IndexSignature::default(), None);
         let opened = Opened::new(source, |from| {
             chosen(&Trial {
                 from,
