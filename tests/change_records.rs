@@ -211,6 +211,26 @@ fn a_changed_image_is_judged_by_its_source() {
     }
 }
 
+/// The same key says the same only once; somebody else may say it too.
+#[test]
+fn what_was_recorded_is_not_recorded_again() {
+    let bench = Bench::new();
+    let registry = DockerRegistry::start().unwrap();
+    for to in [name(registry.address(), "prod:v1"), "oci:prod:v1".to_owned()] {
+        let records = |key: &str| {
+            let receipt = bench.ok(key, CHANGE, "oci:staging:v1", &to);
+            receipt["changed"][0]["records"].as_array().unwrap().len()
+        };
+        let counts = ["mover", "mover", "stranger", "mover"].map(records);
+        assert_eq!(counts, [1, 0, 1, 0], "{to}");
+        let run = bench.verify("--follow-record", &to);
+        assert_eq!(run.code, 0, "{run:?}");
+        let shown =
+            ["  record 1: ", "  record 2: ", "  record 3: "].map(|text| run.out.contains(text));
+        assert_eq!(shown, [true, true, false], "{}", run.out);
+    }
+}
+
 #[test]
 fn the_record_is_read_back_before_the_name_moves() {
     let bench = Bench::new();

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT};
 use securecp_transport::{Destination, Source, TransportError};
-use securecp_trust::{BundleArtifact, FetchFailure, StoredBundle};
+use securecp_trust::{BundleArtifact, BundleDraft, FetchFailure, StoredBundle};
 
 use crate::budget::{Budget, read_whole};
 use crate::edits::Signing;
@@ -41,15 +41,15 @@ impl From<TransportError> for Failed {
     }
 }
 
-/// For each of those who make bundles, whether theirs for `manifest` is at the destination. One that cannot be read is an
+/// For each of those who make bundles, whether theirs of `draft` is at the destination. One that cannot be read is an
 /// error, unless it is certain that it is gone.
 pub(crate) fn standing(
     to: &dyn Destination,
     signing: &Signing,
-    manifest: &RawManifest,
+    draft: &BundleDraft,
     scope: &Scope,
 ) -> Result<Vec<bool>, TransportError> {
-    let found = BundleSearch::new(Shelf::Destination(to), scope).read(manifest);
+    let found = BundleSearch::new(Shelf::Destination(to), scope).read(draft.manifest());
     let found = found.map_err(|failed| match failed {
         Failed::Transport(error) => error,
         Failed::TooMuch(problem) => TransportError::Unsupported { name: to.name(), problem },
@@ -60,7 +60,7 @@ pub(crate) fn standing(
     });
     let contents: Vec<&Bytes> = contents.collect();
     let bundlers = signing.bundlers.iter();
-    Ok(bundlers.map(|by| contents.iter().any(|bytes| by.has_made(manifest, bytes))).collect())
+    Ok(bundlers.map(|by| contents.iter().any(|bytes| by.has_made(draft, bytes))).collect())
 }
 
 impl<'a> BundleSearch<'a> {

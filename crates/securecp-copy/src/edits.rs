@@ -133,9 +133,9 @@ pub trait BundleSigner: Send + Sync {
     /// The key cannot be used, nobody witnesses it, or the new bundle would not be accepted.
     fn bundle(&self, draft: BundleDraft) -> Result<Bytes, Box<dyn Error + Send + Sync>>;
 
-    /// Whether `bundle`, which stands beside `manifest`, is as good as one that would be made now: by the same key, and
-    /// verified as a new one is. What cannot be told is not.
-    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool;
+    /// Whether `bundle`, which stands beside the draft's manifest, is as good as the one that `draft` would become: by the
+    /// same key, with the same to say, and verified as a new one is. What cannot be told is not.
+    fn has_made(&self, draft: &BundleDraft, bundle: &[u8]) -> bool;
 }
 
 impl fmt::Debug for dyn BundleSigner {

@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Repository, Tag};
 use securecp_transport::{Accepts, Requests, TransportError};
-use securecp_trust::Admitted;
+use securecp_trust::{Admitted, BundleDraft};
 
 use crate::bundles;
 use crate::error::{CopyError, Phase, Side};
@@ -122,8 +122,9 @@ impl Probe<'_> {
         }
         let mut manifests = manifests_of(coming);
         manifests.retain(|manifest| there.get(manifest.digest()) == Some(&true));
-        let found =
-            workers.each(&manifests, |m| bundles::standing(storage.to, signing, m, job.scope))?;
+        let found = workers.each(&manifests, |manifest| {
+            bundles::standing(storage.to, signing, &BundleDraft::new(manifest), job.scope)
+        })?;
         Ok(manifests.iter().map(|manifest| manifest.digest().clone()).zip(found).collect())
     }
 

@@ -33,27 +33,32 @@ impl Runner<'_> {
         let storage = self.plan.nodes()[task.0].storage;
         let recording = Recording { plan: self.plan, edits: self.job.edits, storage, work };
         let record = recording.record().ok_or_else(|| unrecorded(manifest))?;
-        let bundlers = self.job.edits.signing.bundlers.iter();
-        let records = bundlers.map(|by| self.record(task, (manifest, &record), &**by));
+        let draft = BundleDraft::record(manifest, &record);
+        let draft = draft.map_err(|error| unsigned("a change record", error.into()))?;
+        // An earlier copy may have said the same.
+        let there = self.standing(task, &draft)?;
+        let bundlers =
+            self.job.edits.signing.bundlers.iter().zip(there).filter(|(_, there)| !there);
+        let records = bundlers.map(|(by, _)| self.record(task, &draft, &**by));
         Ok(NodeResult::Signed(records.collect::<Result<_, _>>()?))
     }
 
     fn record(
         &self,
         task: TaskId,
-        (manifest, record): (&RawManifest, &ChangeRecord),
+        draft: &BundleDraft,
         by: &dyn BundleSigner,
     ) -> Result<RawManifest, CopyError> {
-        let failed = |source| {
-            CopyError::local(Phase::Signatures, Cause::Signing { signer: by.name(), source })
-        };
-        let draft = BundleDraft::record(manifest, record).map_err(|e| failed(e.into()))?;
-        let bundle = by.bundle(draft).map_err(failed)?;
-        let artifact = BundleArtifact::record(manifest, bundle, SystemTime::now());
-        let artifact = artifact.map_err(|error| failed(error.into()))?;
+        let bundle = by.bundle(draft.clone()).map_err(|source| unsigned(&by.name(), source))?;
+        let artifact = BundleArtifact::record(draft.manifest(), bundle, SystemTime::now());
+        let artifact = artifact.map_err(|error| unsigned(&by.name(), error.into()))?;
         self.put_artifact(task, &artifact)?;
         Ok(artifact.manifest)
     }
+}
+
+fn unsigned(signer: &str, source: Box<dyn std::error::Error + Send + Sync>) -> CopyError {
+    CopyError::local(Phase::Signatures, Cause::Signing { signer: signer.to_owned(), source })
 }
 
 /// No plan asks for a record of what was not admitted.

@@ -62,12 +62,22 @@ impl Runner<'_> {
         let signing = &self.job.edits.signing;
         let there = match planned.produced {
             Produced::Made(_) if !work.bundlers.is_empty() => {
-                self.sign(task, || bundles::standing(self.to, signing, manifest, self.scope))?
+                self.standing(task, &BundleDraft::new(manifest))?
             }
             _ => Vec::new(),
         };
         let missing = work.bundlers.iter().filter(|at| there.get(**at) != Some(&true));
         missing.map(|at| self.bundle(task, manifest, &*signing.bundlers[*at])).collect()
+    }
+
+    /// Whose bundle of `draft` is at the destination already.
+    pub(crate) fn standing(
+        &self,
+        task: TaskId,
+        draft: &BundleDraft,
+    ) -> Result<Vec<bool>, CopyError> {
+        let signing = &self.job.edits.signing;
+        self.sign(task, || bundles::standing(self.to, signing, draft, self.scope))
     }
 
     fn bundle(

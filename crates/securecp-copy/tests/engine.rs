@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use securecp_copy::{
-    CopyError, Edits, Effort, ImageSigner, IndexMode, Job, Outcome, Phase, Protection, Route,
-    Select, Side, Signing, Target, copy,
+    Cause, CopyError, Edits, Effort, EvidenceEdits, ImageSigner, IndexMode, Job, OnOrphaned,
+    Outcome, Phase, PlanError, Protection, Route, Select, Side, Signing, Target, copy,
 };
 use securecp_layer::{Chunks, Layer, LayerError, Once, Quiet, Scope, SourceError};
 use securecp_oci::{
@@ -693,6 +693,20 @@ fn a_platform_that_is_missing_ends_the_copy() {
     let select = platforms(&["arm64", "s390x"], IndexMode::Sparse);
     let error = Ask { select, ..Ask::new(&from, &to) }.copy().unwrap_err();
     assert!(error.cause.to_string().contains("s390x"), "{error:?}");
+}
+
+#[test]
+fn a_change_that_nobody_could_record_is_refused_before_any_effect() {
+    let (from, to) = (two_platforms(), Shelf::new());
+    let evidence = EvidenceEdits { on_orphaned: OnOrphaned::Record, ..EvidenceEdits::default() };
+    let edits = Edits { evidence, ..Edits::default() };
+    let select = platforms(&["arm64"], IndexMode::Rewrite);
+    let ask = Ask { select, edits: edits.clone(), ..Ask::new(&from, &to) };
+    let error = ask.copy().unwrap_err();
+    let found = matches!(error.cause, Cause::Plan(PlanError::NoRecorder { .. }));
+    assert!(found && to.effects().is_empty(), "{error:?}");
+    // Where nothing changes there is nothing to record.
+    Ask { edits, ..Ask::new(&from, &to) }.copy().unwrap();
 }
 
 /// Writes down what it is asked to sign.

@@ -371,6 +371,14 @@ impl Candidate {
         (found == wanted).then_some(()).ok_or_else(other)
     }
 
+    /// Whether the envelope holds exactly these bytes, whoever signed them.
+    pub(super) fn holds(&self, payload: &[u8]) -> bool {
+        match &self.bundle.content {
+            SignatureContent::DsseEnvelope(envelope) => envelope.payload.as_bytes() == payload,
+            _ => false,
+        }
+    }
+
     /// What the envelope holds, whoever signed it.
     pub(super) fn statement(&self) -> Result<Value, BundleFault> {
         let SignatureContent::DsseEnvelope(envelope) = &self.bundle.content else {

@@ -155,6 +155,16 @@ impl BundleDraft {
         Self { manifest: manifest.clone(), payload: statement.to_string().into_bytes(), kind }
     }
 
+    /// Two signatures of a manifest say the same, whatever their words; two records need not.
+    fn check_same(&self, bundle: &[u8]) -> Result<(), BundleFault> {
+        let same = match self.kind {
+            Wanted::Signature => true,
+            Wanted::Statement(_) => Candidate::read_as(self.kind, bundle)?.holds(&self.payload),
+        };
+        let failure = || "its statement says something else".to_owned();
+        same.then_some(()).ok_or_else(|| BundleFault::OtherArtifact { failure: failure() })
+    }
+
     /// The manifest that the statement is about.
     pub fn manifest(&self) -> &RawManifest {
         &self.manifest
@@ -326,12 +336,13 @@ impl BundleCheck {
     pub fn confirm(
         &self,
         bundle: &[u8],
-        manifest: &RawManifest,
+        draft: &BundleDraft,
         key: &str,
     ) -> Result<(), BundleFault> {
         let holder = BundleHolder::key(key)
             .map_err(|fault| BundleFault::Unsupported { failure: fault.to_string() })?;
-        self.judge(bundle, &BundleDraft::new(manifest), &holder)
+        self.judge(bundle, draft, &holder)?;
+        draft.check_same(bundle)
     }
 
     fn judge(

@@ -150,21 +150,27 @@ fn a_bundle_is_confirmed_only_by_its_own_key() {
     let pem = |key| String::from_utf8(public_pem(key)).unwrap();
     let draft = signed(&key, key_holder(&key));
     let bundle = draft.finish(&[entry(&lab.log, &draft)], &[], &check).unwrap();
-    check.confirm(&bundle, &manifest(), &pem(&key)).unwrap();
-    assert!(check.confirm(&bundle, &manifest(), &pem(&other)).is_err());
-    assert!(check.confirm(&bundle, &manifest(), "no key").is_err());
+    check.confirm(&bundle, &BundleDraft::new(&manifest()), &pem(&key)).unwrap();
+    assert!(check.confirm(&bundle, &BundleDraft::new(&manifest()), &pem(&other)).is_err());
+    assert!(check.confirm(&bundle, &BundleDraft::new(&manifest()), "no key").is_err());
     let text = String::from_utf8(manifest().bytes().to_vec()).unwrap();
     let another = RawManifest::read(format!("{text} ").into(), Declared::default()).unwrap();
-    assert!(check.confirm(&bundle, &another, &pem(&key)).is_err());
+    assert!(check.confirm(&bundle, &BundleDraft::new(&another), &pem(&key)).is_err());
     let bare = BundleCheck::dangerous_without_log().unwrap();
     let unlogged = draft.finish(&[], &[], &bare).unwrap();
-    bare.confirm(&unlogged, &manifest(), &pem(&key)).unwrap();
-    assert!(check.confirm(&unlogged, &manifest(), &pem(&key)).is_err(), "no log has seen it");
+    bare.confirm(&unlogged, &BundleDraft::new(&manifest()), &pem(&key)).unwrap();
+    assert!(
+        check.confirm(&unlogged, &BundleDraft::new(&manifest()), &pem(&key)).is_err(),
+        "no log has seen it"
+    );
     let certified =
         signed(&lab.signer.key, BundleHolder::certificate(&self::pem(&[&lab.signer])).unwrap());
     let certified = certified.finish(&[entry(&lab.log, &certified)], &[], &check).unwrap();
     let leaf = pem(&lab.signer.key);
-    assert!(check.confirm(&certified, &manifest(), &leaf).is_err(), "a certificate is no key");
+    assert!(
+        check.confirm(&certified, &BundleDraft::new(&manifest()), &leaf).is_err(),
+        "a certificate is no key"
+    );
 }
 
 #[test]

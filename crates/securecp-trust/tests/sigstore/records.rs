@@ -126,6 +126,28 @@ fn a_record_by_a_recorder_counts() {
     assert!(shown.contains("as mover: made from sha256:aaaa") && shown.contains("zstd"), "{shown}");
 }
 
+/// What a recorder takes for its own: the same key, the same manifest, and the same to say.
+#[test]
+fn a_record_is_confirmed_only_if_it_says_the_same() {
+    let (key, check) = (new_key(), BundleCheck::dangerous_without_log().unwrap());
+    let public = String::from_utf8(public_pem(&key)).unwrap();
+    let finished = |draft: &BundleDraft| {
+        let signature = sign(&key, &draft.to_sign());
+        let holder = BundleHolder::key(&public).unwrap();
+        draft.clone().signed(signature, holder).finish(&[], &[], &check).unwrap()
+    };
+    let draft = BundleDraft::record(&manifest(), &record()).unwrap();
+    let mut other = record();
+    other.source.image.push('2');
+    let other = BundleDraft::record(&manifest(), &other).unwrap();
+    let signature = BundleDraft::new(&manifest());
+    check.confirm(&finished(&draft), &draft, &public).unwrap();
+    for wanted in [&other, &signature] {
+        assert!(check.confirm(&finished(&draft), wanted, &public).is_err());
+        assert!(check.confirm(&finished(wanted), &draft, &public).is_err());
+    }
+}
+
 /// A keyless recorder is known by the certificate, at the time that a log proves.
 #[test]
 fn a_recorder_may_be_an_identity() {

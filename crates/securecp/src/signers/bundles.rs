@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_copy::BundleSigner;
-use securecp_oci::RawManifest;
 use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, TRUSTED_ROOT_LIMIT};
 
 use super::sigstore::{ByKey, ByNotary};
@@ -83,8 +82,8 @@ impl BundleSigner for Unlogged {
         Ok(draft.signed(signature, holder).finish(&[], &[], &self.check)?)
     }
 
-    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool {
-        self.check.confirm(bundle, manifest, &self.key.0.public_pem()).is_ok()
+    fn has_made(&self, draft: &BundleDraft, bundle: &[u8]) -> bool {
+        self.check.confirm(bundle, draft, &self.key.0.public_pem()).is_ok()
     }
 }
 
@@ -114,8 +113,8 @@ impl BundleSigner for Logged {
     }
 
     /// Whom a new certificate would name is only known once it is made, so a bundle with one is always made anew.
-    fn has_made(&self, manifest: &RawManifest, bundle: &[u8]) -> bool {
+    fn has_made(&self, draft: &BundleDraft, bundle: &[u8]) -> bool {
         let key = self.by.notary.key_pem();
-        key.is_some_and(|key| self.check.confirm(bundle, manifest, &key).is_ok())
+        key.is_some_and(|key| self.check.confirm(bundle, draft, &key).is_ok())
     }
 }
