@@ -300,6 +300,55 @@ fn an_archive_is_not_written_anew_over_names_that_are_protected() {
     place.ok("copy -q --all --no-clobber --all-tags oci:image oci:layout");
 }
 
+/// Runs the words of `line` with at most so many open files.
+fn with_open_files(place: &Place, limit: &str, line: &str) -> std::process::Output {
+    let script = format!("ulimit {limit} && exec \"$@\"");
+    let mut words = vec!["-c", &script, "sh", env!("CARGO_BIN_EXE_securecp")];
+    words.extend(["--policy", "accept.json"].into_iter().chain(line.split_whitespace()));
+    place.command_of(std::path::Path::new("/bin/sh"), &words).output().unwrap()
+}
+
+#[test]
+fn many_names_of_one_layout_need_few_open_files() {
+    let place = Place::new();
+    let layout = place.path("image");
+    image::single(&layout);
+    let mut index: Value = serde_json::from_slice(&place.read("image/index.json")).unwrap();
+    let entry = index["manifests"][0].clone();
+    let names = (0..300).map(|number| {
+        let mut entry = entry.clone();
+        entry["annotations"]["org.opencontainers.image.ref.name"] = format!("v{number}").into();
+        entry
+    });
+    index["manifests"] = names.collect();
+    place.write("image/index.json", index.to_string());
+    let output = with_open_files(&place, "-n 250", "copy -q --all-tags oci:image oci:copy");
+    assert!(output.status.success(), "{output:?}");
+    let copied: Value = serde_json::from_slice(&place.read("copy/index.json")).unwrap();
+    assert_eq!(copied["manifests"].as_array().unwrap().len(), 300);
+}
+
+#[test]
+fn the_limit_on_open_files_is_raised_as_far_as_is_allowed() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    place.ok("copy -q oci:image:v1 dir:0");
+    std::fs::create_dir(place.path("all")).unwrap();
+    for number in 0..100 {
+        let copy = ["-r", "0", &format!("all/{number}")].map(str::to_owned);
+        let words: Vec<&str> = copy.iter().map(String::as_str).collect();
+        assert!(place.command_of("cp".as_ref(), &words).status().unwrap().success());
+    }
+    let registry = Registry::start().unwrap();
+    let to = format!("{}/mirror", registry.address());
+    let line = format!("sync -q --src dir --dest docker --dest-tls-verify=false all {to}");
+    let output = with_open_files(&place, "-S -n 64", &line);
+    assert!(output.status.success(), "{output:?}");
+    for number in 0..100 {
+        assert!(tag(registry.address(), &format!("mirror/{number}:latest")).is_some());
+    }
+}
+
 /// The name is looked at when planning, directly before and directly after it moves.
 #[test]
 fn a_lost_race_is_a_failure() {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use securecp_layer::FileChunks;
 
@@ -37,6 +37,15 @@ impl Folder {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it is this folder that is at `path` now.
+    pub(crate) fn is_still_at(&self, path: &Path) -> bool {
+        let (here, there) = (rustix::fs::fstat(&self.fd), rustix::fs::stat(path));
+        let same = |(here, there): (Stat, Stat)| {
+            (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+        };
+        here.ok().zip(there.ok()).is_some_and(same)
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -7,7 +7,7 @@ use crate::dir::{DirDestination, DirSource};
 use crate::docker::{DockerDestination, DockerSource, SignatureStorage};
 use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
 use crate::oci::{OciArchiveDestination, OciDestination, OciSource};
-use crate::{DaemonAccess, Destination, Source, TransportError, daemon};
+use crate::{DaemonAccess, Destination, SharedPlaces, Source, TransportError, daemon};
 
 /// What a source may need to know besides its name.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct SourceOptions {
     pub tmpdir: Option<PathBuf>,
     /// The Docker engine of `docker-daemon:`.
     pub daemon: DaemonAccess,
+    /// What images share that are read from one place.
+    pub shared: SharedPlaces,
 }
 
 /// What a destination may need to know besides its name.
@@ -33,12 +35,15 @@ pub struct DestinationOptions {
     pub registries: Registries,
     /// Where the signatures of a registry's image live; without it none are looked up or stored.
     pub signatures: Option<SignatureStorage>,
-    /// The folder for temporary files; that of the archive, or the system's, if there is none.
+    /// The folder for temporary files, but for those of an archive that is written to a file, which stand beside it; the
+    /// system's if there is none.
     pub tmpdir: Option<PathBuf>,
     /// The Docker engine of `docker-daemon:`.
     pub daemon: DaemonAccess,
     /// More names for the image in a `docker-archive:`, each with a tag.
     pub additional_references: Vec<Reference>,
+    /// What is shared with others that read or write the same places.
+    pub shared: SharedPlaces,
     /// Keep what has arrived in an `oci:` layout when a copy is interrupted, and go on with what was kept.
     pub partial: bool,
     /// Make the folders above a `dir:` when writing begins; without it all but the last must be there.
@@ -74,7 +79,7 @@ pub fn open_destination(
     match name.transport {
         Transport::Docker => Ok(Box::new(DockerDestination::new(name, options)?)),
         Transport::Oci => Ok(Box::new(OciDestination::new(name, options)?)),
-        Transport::Dir => Ok(Box::new(DirDestination::new(name, options.makes_parents)?)),
+        Transport::Dir => Ok(Box::new(DirDestination::new(name, options)?)),
         Transport::OciArchive => Ok(Box::new(OciArchiveDestination::new(name, options)?)),
         Transport::DockerArchive => Ok(Box::new(DockerArchiveDestination::new(name, options)?)),
         Transport::DockerDaemon => Ok(Box::new(daemon::destination(name, options)?)),

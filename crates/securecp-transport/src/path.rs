@@ -1,11 +1,12 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use securecp_oci::{ImageIdentity, ImageName, Transport};
 
-use crate::TransportError;
 use crate::folder::Folder;
+use crate::{SharedPlaces, TransportError};
 
 /// A path that the user gave, absolute and free of symbolic links; the last component need not exist.
 ///
@@ -52,6 +53,15 @@ impl Resolved {
     /// Opens the folder of an image that is to be there.
     pub(crate) fn folder(&self, name: &ImageName) -> Result<Folder, TransportError> {
         Folder::open_if_there(self.as_path())?.ok_or_else(|| self.not_found(name))
+    }
+
+    /// The same, for all that read from there.
+    pub(crate) fn shared_folder(
+        &self,
+        name: &ImageName,
+        shared: &SharedPlaces,
+    ) -> Result<Arc<Folder>, TransportError> {
+        shared.folder(self.as_path())?.ok_or_else(|| self.not_found(name))
     }
 
     pub(crate) fn not_found(&self, name: &ImageName) -> TransportError {

@@ -14,8 +14,8 @@ use tempfile::NamedTempFile;
 use crate::folder::Folder;
 use crate::{BlobPut, TransportError};
 
-/// Names that start so are ours: temporary files and folders of a write that has not ended.
-pub(crate) const STAGING_PREFIX: &str = ".securecp-";
+/// What the names of our temporary files and folders start with: of a write that has not ended, or was killed.
+pub const STAGING_PREFIX: &str = ".securecp-";
 
 /// A file being written that nobody can see: without a name where the file system allows that, otherwise under a
 /// temporary name and readable only by its owner. Dropped, it is gone.

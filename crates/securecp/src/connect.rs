@@ -7,8 +7,8 @@ use securecp_registry::{
     Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret, tls_details,
 };
 use securecp_transport::{
-    DaemonAccess, Destination, DestinationOptions, Source, SourceOptions, open_destination,
-    open_source,
+    DaemonAccess, Destination, DestinationOptions, SharedPlaces, Source, SourceOptions,
+    open_destination, open_source,
 };
 
 use crate::failure::Failure;
@@ -23,6 +23,7 @@ pub(crate) struct Doors<'a> {
     tls: TlsOptions,
     retry: RetryPolicy,
     resuming: Resuming,
+    shared: SharedPlaces,
 }
 
 impl<'a> Doors<'a> {
@@ -35,7 +36,8 @@ impl<'a> Doors<'a> {
         };
         let tls = globals.tls_details.as_deref().map(tls_details).transpose()?.unwrap_or_default();
         let resuming = Resuming::default();
-        Ok(Self { globals, net: Net::default(), tls, retry, resuming })
+        let shared = SharedPlaces::default();
+        Ok(Self { globals, net: Net::default(), tls, retry, resuming, shared })
     }
 
     /// Keeps something for the case that writing is interrupted.
@@ -71,6 +73,7 @@ impl<'a> Doors<'a> {
             shared_blob_dir: side.shared_blob_dir.clone(),
             tmpdir: Some(self.globals.tmpdir.clone()),
             daemon: self.daemon(side),
+            shared: self.shared.clone(),
             ..SourceOptions::default()
         }
     }
@@ -125,6 +128,8 @@ impl<'a> Doors<'a> {
             registries: self.registries(side),
             shared_blob_dir: side.shared_blob_dir.clone(),
             partial: self.resuming.partial,
+            tmpdir: Some(self.globals.tmpdir.clone()),
+            shared: self.shared.clone(),
             daemon: self.daemon(side),
             ..DestinationOptions::default()
         };

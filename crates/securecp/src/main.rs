@@ -13,6 +13,7 @@ mod hint;
 mod inspection;
 mod logging;
 mod lookaside;
+mod open_files;
 mod plan_view;
 mod policy;
 mod policy_view;
@@ -67,6 +68,7 @@ fn run(words: Vec<OsString>, dialect: Dialect) -> Result<(), Failure> {
         }
     };
     logging::start(&cli.globals);
+    open_files::raise_limit();
     let globals = Globals { lenient: dialect.is_skopeo(), ..Globals::try_from(cli.globals)? };
     let scope = globals.time_limit.map_or_else(Scope::new, Scope::lasting);
     stop::cancel_on_signals(&scope).context("listening for signals")?;

@@ -1,8 +1,12 @@
-use std::fs::File;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use securecp_layer::{Codec, Scope};
 
 use super::{Members, detect, spool, unpack};
@@ -37,14 +41,20 @@ impl Container {
             let problem = "expected a file or a pipe, found something else".to_owned();
             return Err(TransportError::Place { path: self.path.clone(), problem });
         }
-        let plain = metadata.is_file() && self.codec(&file)? == Codec::Plain;
-        let file = if plain { file } else { self.spool(file, scope)? };
+        let file = match metadata.is_file() {
+            true if self.codec(&file)? == Codec::Plain => file,
+            true => self.spool(file, scope)?,
+            false => self.spool(Patient { file, scope: scope.clone() }, scope)?,
+        };
         TarIndex::read(file, &self.path, scope)
     }
 
+    /// Does not wait for the writer of a pipe: it may never come.
     fn open(&self) -> Result<File, TransportError> {
-        File::open(&self.path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => TransportError::NotFound {
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path);
+        file.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => TransportError::NotFound {
                 subject: "archive".to_owned(),
                 place: self.path.display().to_string(),
             },
@@ -60,13 +70,20 @@ impl Container {
     }
 
     /// Unpacks into a file without a name.
-    fn spool(&self, file: File, scope: &Scope) -> Result<File, TransportError> {
-        spool(unpack(file)?, &self.temporary, scope, |error| {
-            self.error("reading", std::io::Error::other(error))
+    fn spool(
+        &self,
+        file: impl Read + Send + 'static,
+        scope: &Scope,
+    ) -> Result<File, TransportError> {
+        let unless_stopped =
+            |error: TransportError| scope.check().err().map_or(error, TransportError::from);
+        let chunks = unpack(file).map_err(|error| unless_stopped(error.into()))?;
+        spool(chunks, &self.temporary, scope, |error| {
+            unless_stopped(self.error("reading", io::Error::other(error)))
         })
     }
 
-    fn error(&self, operation: &'static str, source: std::io::Error) -> TransportError {
+    fn error(&self, operation: &'static str, source: io::Error) -> TransportError {
         TransportError::Io { operation, path: self.path.clone(), source }
     }
 }
@@ -99,5 +116,32 @@ impl Files for Container {
 
     fn open(&self, name: &str) -> Result<Option<Opened>, TransportError> {
         self.index(&Scope::new())?.open(name)
+    }
+}
+
+/// The longest that a scope which has ended is not looked at.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// A pipe whose writer may be slow, or not there yet: waits for bytes, no longer than its scope lasts.
+struct Patient {
+    file: File,
+    scope: Scope,
+}
+
+impl Read for Patient {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.scope.check().map_err(io::Error::other)?;
+            // Reading before the first writer has come would look like the end.
+            match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&PAUSE)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            match self.file.read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
     }
 }

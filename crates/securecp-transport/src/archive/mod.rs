@@ -19,7 +19,7 @@ use crate::tar::{TarIndex, TarWriter};
 pub(crate) use container::Container;
 pub(crate) use flat::{detect, unpack};
 pub(crate) use output::{Output, Present, fill};
-pub(crate) use pool::{Pool, Slot};
+pub(crate) use pool::{Pool, Slot, Turn};
 pub(crate) use spool::spool;
 
 /// Where an archive is read from.
@@ -29,6 +29,16 @@ pub(crate) trait Members: Send + Sync {
 
     /// What it is called in messages.
     fn place(&self) -> String;
+}
+
+impl<T: Members> Members for Arc<T> {
+    fn index(&self, scope: &Scope) -> Result<Arc<TarIndex>, TransportError> {
+        self.as_ref().index(scope)
+    }
+
+    fn place(&self) -> String {
+        self.as_ref().place()
+    }
 }
 
 /// Writes the members of an archive.

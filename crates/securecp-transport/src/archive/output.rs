@@ -81,10 +81,9 @@ impl Output {
     /// The folder in which blobs wait: that of the archive, so that nothing crosses file systems twice, unless the
     /// archive is no file.
     pub(crate) fn waiting_folder(&self, temporary: Option<&Path>) -> PathBuf {
-        match (temporary, self.present()) {
-            (Some(temporary), _) => temporary.to_owned(),
-            (None, Ok(Present::Stream)) => std::env::temp_dir(),
-            (None, _) => self.path.parent().to_owned(),
+        match self.present() {
+            Ok(Present::Stream) => temporary.map_or_else(std::env::temp_dir, Path::to_owned),
+            _ => self.path.parent().to_owned(),
         }
     }
 

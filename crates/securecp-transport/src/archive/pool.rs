@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::Descriptor;
@@ -27,6 +27,32 @@ pub(crate) struct Slot {
     pub(crate) size: u64,
 }
 
+/// The right to put the next blob.
+pub(crate) struct Turn<'a> {
+    pool: &'a Pool,
+    end: MutexGuard<'a, u64>,
+}
+
+impl Turn<'_> {
+    /// Reads `layer` to its end; what it turns out to be is only kept if the whole chain agrees.
+    pub(crate) fn put(
+        mut self,
+        mut layer: Layer<'_>,
+        scope: &Scope,
+    ) -> Result<(Descriptor, Slot), TransportError> {
+        let mut slot = Slot { offset: *self.end, size: 0 };
+        while let Some(chunk) = layer.next()? {
+            scope.check()?;
+            let written = self.pool.file.write_all_at(&chunk, slot.offset + slot.size);
+            written.map_err(|source| self.pool.error(source))?;
+            slot.size += chunk.len() as u64;
+        }
+        let found = layer.finish()?;
+        *self.end = slot.offset + slot.size;
+        Ok((found, slot))
+    }
+}
+
 impl Pool {
     pub(crate) fn create(folder: &Path) -> Result<Self, TransportError> {
         let file = tempfile::tempfile_in(folder).map_err(|source| TransportError::Io {
@@ -37,23 +63,10 @@ impl Pool {
         Ok(Self { folder: folder.to_owned(), file: Arc::new(file), end: Mutex::new(0) })
     }
 
-    /// Reads `layer` to its end; what it turns out to be is only kept if the whole chain agrees.
-    pub(crate) fn put(
-        &self,
-        mut layer: Layer<'_>,
-        scope: &Scope,
-    ) -> Result<(Descriptor, Slot), TransportError> {
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut slot = Slot { offset: *end, size: 0 };
-        while let Some(chunk) = layer.next()? {
-            scope.check()?;
-            let written = self.file.write_all_at(&chunk, slot.offset + slot.size);
-            written.map_err(|source| self.error(source))?;
-            slot.size += chunk.len() as u64;
-        }
-        let found = layer.finish()?;
-        *end = slot.offset + slot.size;
-        Ok((found, slot))
+    /// Waits until nobody else puts a blob. Whoever opens one does so after this: a connection that is not read from while
+    /// others put theirs would be given up by the other side.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn { pool: self, end: self.end.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// The bytes of a blob.

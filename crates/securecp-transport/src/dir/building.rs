@@ -8,9 +8,10 @@ use tempfile::TempDir;
 
 use super::destination::{Present, look};
 use super::format::{MANIFEST, VERSION, is_foreign, is_signature};
-use crate::TransportError;
+use super::stale;
 use crate::folder::{Folder, io_error};
 use crate::staged::STAGING_PREFIX;
+use crate::{SharedPlaces, TransportError};
 
 /// Where an image is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,36 +26,63 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Building {
     folder: TempDir,
+    /// The same, opened; locked for as long as this is.
+    open: Folder,
     way: Way,
 }
 
+/// Why an image is not, or not wholly, in its place.
+#[derive(Debug)]
+pub(super) struct Unplaced {
+    pub(super) cause: TransportError,
+    pub(super) standing: Standing,
+}
+
+/// Which image is at the place after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Old,
+    New,
+    Unclear,
+}
+
+impl From<TransportError> for Unplaced {
+    fn from(cause: TransportError) -> Self {
+        Self { cause, standing: Standing::Old }
+    }
+}
+
 impl Building {
-    pub(super) fn new(path: &Path, way: Way) -> Result<Self, TransportError> {
+    pub(super) fn new(
+        path: &Path,
+        way: Way,
+        shared: &SharedPlaces,
+    ) -> Result<Self, TransportError> {
         let place = match way {
             Way::Beside => path.parent().unwrap_or(path),
             Way::Inside => path,
         };
-        let made = tempfile::Builder::new()
-            .prefix(STAGING_PREFIX)
-            // Less the umask, as for any new folder; its files appear only when they are whole.
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in(place);
-        let folder = made.map_err(|source| TransportError::Io {
-            operation: "creating a folder in",
-            path: place.to_owned(),
-            source,
-        })?;
-        Ok(Self { folder, way })
+        if shared.is_first_in(place) {
+            stale::sweep(place);
+        }
+        let folder = temporary_in(place, stale::PREFIX)?;
+        let open = Folder::open(folder.path())?;
+        stale::keep(&open);
+        Ok(Self { folder, open, way })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
+    pub(super) fn folder(&self) -> &Folder {
+        &self.open
+    }
+
     /// Puts the finished image in its place, against whatever may have come there meanwhile.
-    pub(super) fn put_in_place(self, path: &Path) -> Result<(), TransportError> {
+    pub(super) fn put_in_place(self, path: &Path) -> Result<(), Unplaced> {
         match (look(path)?, self.way) {
-            (_, Way::Inside) => settle(&Folder::open(self.path())?, &Folder::open(path)?)?,
+            (_, Way::Inside) => settle(&self.open, &Folder::open(path)?)?,
             (Present::Nothing, Way::Beside) => rename(self.path(), path)?,
             (Present::EmptyFolder | Present::Image, Way::Beside) => {
                 self.take_mode(path)?;
@@ -77,29 +105,35 @@ impl Building {
         })
     }
 
-    fn exchange(&self, path: &Path) -> Result<(), TransportError> {
+    fn exchange(&self, path: &Path) -> Result<(), Unplaced> {
         let new = self.path();
         let swap = || rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE);
         match swap() {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.step_aside(path),
-            Err(errno) => return Err(io_error("replacing", path, errno)),
+            Err(errno) => return Err(io_error("replacing", path, errno).into()),
         }
         // What came out is removed next, so it must still be nothing but an image.
-        look(new).map(|_| ()).map_err(|error| {
-            swap().map_or_else(|errno| io_error("putting back", path, errno), |()| error)
+        look(new).map(|_| ()).map_err(|error| match swap() {
+            Ok(()) => error.into(),
+            Err(errno) => {
+                let cause = io_error("putting back", path, errno);
+                Unplaced { cause, standing: Standing::New }
+            }
         })
     }
 
     /// For file systems that cannot exchange two names: for a moment there is no image at the place, and a crash in
     /// that moment leaves the old one beside it under a temporary name.
-    fn step_aside(&self, path: &Path) -> Result<(), TransportError> {
-        let aside = Self::new(path, Way::Beside)?.folder;
+    fn step_aside(&self, path: &Path) -> Result<(), Unplaced> {
+        let aside = temporary_in(path.parent().unwrap_or(path), STAGING_PREFIX)?;
         rename(path, aside.path())?;
-        rename(self.path(), path).inspect_err(|_| {
-            if let Err(error) = rename(aside.path(), path) {
+        rename(self.path(), path).map_err(|cause| match rename(aside.path(), path) {
+            Ok(()) => cause.into(),
+            Err(error) => {
                 let kept = aside.keep();
                 tracing::error!(%error, kept = %kept.display(), "the old image could not be put back");
+                Unplaced { cause, standing: Standing::Unclear }
             }
         })
     }
@@ -115,6 +149,19 @@ impl Building {
     }
 }
 
+fn temporary_in(place: &Path, prefix: &str) -> Result<TempDir, TransportError> {
+    let made = tempfile::Builder::new()
+        .prefix(prefix)
+        // Less the umask, as for any new folder; its files appear only when they are whole.
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(place);
+    made.map_err(|source| TransportError::Io {
+        operation: "creating a folder in",
+        path: place.to_owned(),
+        source,
+    })
+}
+
 /// Whether another file system, or another part of one, begins at `path`: no rename can replace it.
 pub(super) fn is_mount_point(path: &Path) -> bool {
     let found = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::empty());
@@ -125,23 +172,36 @@ fn rename(from: &Path, to: &Path) -> Result<(), TransportError> {
     rustix::fs::rename(from, to).map_err(|errno| io_error("creating", to, errno))
 }
 
-/// Moves the files of `new` into `place`. The manifest is what makes it another image, by one rename: blobs and
-/// children come before it; then goes what only the old image had, its signatures too; then come the new signatures.
-fn settle(new: &Folder, place: &Folder) -> Result<(), TransportError> {
+/// Moves the files of `new` into `place`. The manifest is what makes it another image, by one rename. What it needs comes
+/// before it: blobs, children, and its signatures in place of the old ones, so that it is never seen without them (the
+/// old image is for a moment, and may stay so after a crash). What only the old image had goes after it.
+fn settle(new: &Folder, place: &Folder) -> Result<(), Unplaced> {
     let names = new.names()?;
-    let late = |name: &str| name == MANIFEST || name == VERSION || is_signature(name);
-    move_all(new, place, |name| !late(name))?;
-    move_all(new, place, |name| name == MANIFEST)?;
+    let last = |name: &str| name == MANIFEST || name == VERSION;
     let stale = |name: &str, kind: FileType| {
-        let ours = names.contains(name) && !is_signature(name);
-        !ours && name != VERSION && !name.starts_with(STAGING_PREFIX) && !is_foreign(name, kind)
+        let ours = names.contains(name) || name == VERSION || name.starts_with(STAGING_PREFIX);
+        !ours && !is_foreign(name, kind)
     };
-    while let Some(name) = place.find_entry(stale)? {
+    move_all(new, place, |name| !last(name) && !is_signature(name))?;
+    remove_all(place, |name, kind| is_signature(name) && stale(name, kind))?;
+    move_all(new, place, is_signature)?;
+    move_all(new, place, |name| name == MANIFEST)?;
+    let finish = || {
+        remove_all(place, stale)?;
+        move_all(new, place, |_| true)?;
+        place.sync()
+    };
+    finish().map_err(|cause| Unplaced { cause, standing: Standing::New })
+}
+
+fn remove_all(
+    place: &Folder,
+    unwanted: impl Fn(&str, FileType) -> bool,
+) -> Result<(), TransportError> {
+    while let Some(name) = place.find_entry(&unwanted)? {
         place.remove_file(&name)?;
     }
-    move_all(new, place, |name| name != VERSION)?;
-    move_all(new, place, |_| true)?;
-    place.sync()
+    Ok(())
 }
 
 fn move_all(
@@ -179,7 +239,7 @@ mod tests {
         old.iter().for_each(|name| write(place.path(), name, "old"));
         write(place.path(), MANIFEST, "old");
         write(place.path(), VERSION, &version);
-        let building = Building::new(place.path(), Way::Inside).unwrap();
+        let building = Building::new(place.path(), Way::Inside, &SharedPlaces::default()).unwrap();
         for name in [hex("1").as_str(), &hex("2"), "signature-1", MANIFEST] {
             write(building.path(), name, "new");
         }
@@ -196,13 +256,47 @@ mod tests {
         }
     }
 
+    /// Puts a new image of one blob and one signature over an old one of two; `spoil` makes that fail.
+    fn settled(spoil: &dyn Fn(&Path)) -> (tempfile::TempDir, Result<(), Unplaced>) {
+        let place = tempfile::tempdir().unwrap();
+        let write = |folder: &Path, name: &str, text: &str| {
+            fs::write(folder.join(name), text).unwrap();
+        };
+        for name in ["signature-1", "signature-2"] {
+            write(place.path(), name, "old");
+        }
+        spoil(place.path());
+        let building = Building::new(place.path(), Way::Inside, &SharedPlaces::default()).unwrap();
+        for name in [MANIFEST, VERSION, "signature-1"] {
+            write(building.path(), name, "new");
+        }
+        let ended = settle(building.folder(), &Folder::open(place.path()).unwrap());
+        drop(building);
+        (place, ended)
+    }
+
+    #[test]
+    fn the_signatures_are_there_before_the_manifest() {
+        let (place, ended) = settled(&|place| fs::create_dir(place.join(MANIFEST)).unwrap());
+        assert_eq!(ended.unwrap_err().standing, Standing::Old);
+        assert_eq!(fs::read_to_string(place.path().join("signature-1")).unwrap(), "new");
+        assert!(!place.path().join("signature-2").exists());
+    }
+
+    #[test]
+    fn what_fails_after_the_manifest_has_moved_it() {
+        let (place, ended) = settled(&|place| fs::create_dir(place.join(VERSION)).unwrap());
+        assert_eq!(ended.unwrap_err().standing, Standing::New);
+        assert_eq!(fs::read_to_string(place.path().join(MANIFEST)).unwrap(), "new");
+    }
+
     #[test]
     fn steps_aside_where_names_cannot_be_exchanged() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("image");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("old"), "").unwrap();
-        let building = Building::new(&path, Way::Beside).unwrap();
+        let building = Building::new(&path, Way::Beside, &SharedPlaces::default()).unwrap();
         fs::write(building.path().join("new"), "").unwrap();
         building.step_aside(&path).unwrap();
         assert!(path.join("new").exists() && !path.join("old").exists());

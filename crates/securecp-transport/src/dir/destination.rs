@@ -11,17 +11,20 @@ use super::writing::DirWriting;
 use crate::folder::{Folder, check_writable};
 use crate::path::Resolved;
 use crate::staged::STAGING_PREFIX;
-use crate::{Accepts, Destination, TransportError, Writing, files};
+use crate::{
+    Accepts, Destination, DestinationOptions, SharedPlaces, TransportError, Writing, files,
+};
 
 /// A `dir:` folder to be written: built beside its final place and put there by one rename. Where that cannot be (a
-/// mount point, a parent that we may not write), it is built inside and replaces the old files one by one, the manifest
-/// first.
+/// mount point, a parent that we may not write), it is built inside and replaces the old files one by one: its blobs and
+/// signatures, then the manifest.
 ///
 /// Nothing of an image that is there already is reused: the new folder starts empty.
 #[derive(Debug)]
 pub(crate) struct DirDestination {
     name: String,
     path: Resolved,
+    shared: SharedPlaces,
 }
 
 /// What stands at the place of a destination.
@@ -33,9 +36,13 @@ pub(super) enum Present {
 
 impl DirDestination {
     /// Takes the name; the place is looked at later.
-    pub(crate) fn new(name: &ImageName, makes_parents: bool) -> Result<Self, TransportError> {
-        let resolve = if makes_parents { Resolved::to_be_made } else { Resolved::new };
-        Ok(Self { name: name.to_string(), path: resolve(name, &name.rest)? })
+    pub(crate) fn new(
+        name: &ImageName,
+        options: &DestinationOptions,
+    ) -> Result<Self, TransportError> {
+        let resolve = if options.makes_parents { Resolved::to_be_made } else { Resolved::new };
+        let (path, shared) = (resolve(name, &name.rest)?, options.shared.clone());
+        Ok(Self { name: name.to_string(), path, shared })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,8 +123,8 @@ impl Destination for DirDestination {
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
         self.check(scope)?;
         self.make_parent()?;
-        let building = Building::new(self.path.as_path(), self.way()?)?;
-        Ok(Box::new(DirWriting::new(self, building)?))
+        let building = Building::new(self.path.as_path(), self.way()?, &self.shared)?;
+        Ok(Box::new(DirWriting::new(self, building)))
     }
 }
 

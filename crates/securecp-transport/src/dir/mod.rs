@@ -4,6 +4,7 @@ mod building;
 mod destination;
 mod format;
 mod source;
+mod stale;
 mod writing;
 
 pub(crate) use destination::DirDestination;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use securecp_layer::Scope;
 use securecp_oci::{Algorithm, Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT, Signature};
 
-use super::building::Building;
+use super::building::{Building, Standing, Unplaced};
 use super::destination::DirDestination;
 use super::format;
 use crate::folder::{Folder, holds};
@@ -14,7 +14,6 @@ use crate::{BlobPut, CommitError, Destination, Naming, Place, TransportError, Wr
 /// A folder being built. Dropped, it is removed with all that is in it.
 pub(super) struct DirWriting<'a> {
     place: &'a DirDestination,
-    folder: Folder,
     building: Building,
     only_sha256: AtomicBool,
     /// Signatures are numbered, so they are added one after the other.
@@ -22,13 +21,13 @@ pub(super) struct DirWriting<'a> {
 }
 
 impl<'a> DirWriting<'a> {
-    pub(super) fn new(
-        place: &'a DirDestination,
-        building: Building,
-    ) -> Result<Self, TransportError> {
-        let folder = Folder::open(building.path())?;
+    pub(super) fn new(place: &'a DirDestination, building: Building) -> Self {
         let (only_sha256, signing) = (AtomicBool::new(true), Mutex::new(()));
-        Ok(Self { place, folder, building, only_sha256, signing })
+        Self { place, building, only_sha256, signing }
+    }
+
+    fn folder(&self) -> &Folder {
+        self.building.folder()
     }
 
     fn note_algorithm(&self, digest: &Digest) {
@@ -55,10 +54,10 @@ impl<'a> DirWriting<'a> {
         let blob = signature.to_blob();
         for position in 1..=SIGNATURE_COUNT_LIMIT {
             let name = format::signature_name(manifest, place, position);
-            if self.folder.size_of(&name)?.is_none() {
-                return self.folder.write(&name, &blob);
+            if self.folder().size_of(&name)?.is_none() {
+                return self.folder().write(&name, &blob);
             }
-            if holds(&self.folder, &name, &blob)? {
+            if holds(self.folder(), &name, &blob)? {
                 return Ok(());
             }
         }
@@ -71,10 +70,10 @@ impl<'a> DirWriting<'a> {
 
 impl Writing for DirWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
-        let mut staged = Staged::create(&self.folder)?;
+        let mut staged = Staged::create(self.folder())?;
         let found = fill(&mut staged, blob, scope)?;
         self.note_algorithm(&found.digest);
-        staged.publish(&self.folder, &format::blob_name(&found.digest))?;
+        staged.publish(self.folder(), &format::blob_name(&found.digest))?;
         Ok(found)
     }
 
@@ -86,7 +85,7 @@ impl Writing for DirWriting<'_> {
     ) -> Result<(), TransportError> {
         scope.check()?;
         self.note_algorithm(manifest.digest());
-        self.folder.write(&format::manifest_name(manifest.digest(), place), manifest.bytes())
+        self.folder().write(&format::manifest_name(manifest.digest(), place), manifest.bytes())
     }
 
     fn put_signatures(
@@ -111,10 +110,10 @@ impl Writing for DirWriting<'_> {
     ) -> Result<(), TransportError> {
         scope.check()?;
         let name = format::manifest_name(manifest.digest(), place);
-        if holds(&self.folder, &name, manifest.bytes())? {
+        if holds(self.folder(), &name, manifest.bytes())? {
             return Ok(());
         }
-        Err(files::not_found(&self.folder, &format!("manifest {}", manifest.digest())))
+        Err(files::not_found(self.folder(), &format!("manifest {}", manifest.digest())))
     }
 
     fn commit(self: Box<Self>, names: &[Naming<'_>], scope: &Scope) -> Result<(), CommitError> {
@@ -123,8 +122,16 @@ impl Writing for DirWriting<'_> {
             self.read_back(naming.root, Place::Root, scope)?;
         }
         let version = format::version_text(self.only_sha256.load(Ordering::Relaxed));
-        self.folder.write(format::VERSION, version.as_bytes())?;
-        self.folder.sync()?;
-        Ok(self.building.put_in_place(self.place.path())?)
+        self.folder().write(format::VERSION, version.as_bytes())?;
+        self.folder().sync()?;
+        let all = || (0..names.len()).collect();
+        self.building.put_in_place(self.place.path()).map_err(|Unplaced { cause, standing }| {
+            let (moved, unclear) = match standing {
+                Standing::Old => (Vec::new(), Vec::new()),
+                Standing::New => (all(), Vec::new()),
+                Standing::Unclear => (Vec::new(), all()),
+            };
+            CommitError { cause, moved, unclear }
+        })
     }
 }

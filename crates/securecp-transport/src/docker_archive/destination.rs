@@ -11,7 +11,7 @@ use securecp_oci::{
 
 use super::package::Package;
 use super::{legacy, name, saved};
-use crate::archive::{Output, Pool, Present, Sink, Slot, WriteMembers};
+use crate::archive::{Output, Pool, Present, Sink, Slot, Turn, WriteMembers};
 use crate::staged::check_promise;
 use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Place, TransportError,
@@ -67,9 +67,9 @@ impl DockerArchiveDestination {
     ) -> Result<Self, TransportError> {
         let (path, reference) = name::parse_destination(name)?;
         let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
+        let storage = Some(format!("docker-archive {}", output.path().display()));
         let sink = Box::new(NewFile { output, temporary });
         let additional = options.additional_references.clone();
-        let storage = Some(format!("docker-archive {path}"));
         Ok(Self { additional, storage, ..Self::into_sink(name.to_string(), reference, sink) })
     }
 
@@ -185,32 +185,6 @@ impl ArchiveWriting<'_> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put_as_it_is(
-        &self,
-        layer: Layer<'_>,
-        scope: &Scope,
-    ) -> Result<(Descriptor, Stored), TransportError> {
-        let (found, slot) = self.pool.put(layer, scope)?;
-        check_promise(None, &found, slot.size)?;
-        let digest = found.digest.clone();
-        Ok((found, Stored { digest, slot }))
-    }
-
-    fn put_uncompressed(
-        &self,
-        layer: Layer<'_>,
-        scope: &Scope,
-    ) -> Result<(Descriptor, Stored), TransportError> {
-        let (seen, diff_id) = (Seen::default(), FoundDiffId::default());
-        let layer = Layer { known: layer.known, body: Box::new(Watch(layer.body, seen.clone())) };
-        let plain =
-            Recompress::new(Compression::None).record(diff_id.clone()).scoped(scope.clone());
-        let (made, slot) = self.pool.put(layer.pipe(Some(&plain))?, scope)?;
-        let found = seen.take().unwrap_or(made);
-        let digest = diff_id.digest().unwrap_or_else(|| found.digest.clone());
-        Ok((found, Stored { digest, slot }))
-    }
-
     fn stored(&self, digest: &Digest) -> Result<Stored, TransportError> {
         self.blobs().get(digest).cloned().ok_or_else(|| self.missing(format!("blob {digest}")))
     }
@@ -250,6 +224,31 @@ impl ArchiveWriting<'_> {
     }
 }
 
+fn put_as_it_is(
+    turn: Turn<'_>,
+    layer: Layer<'_>,
+    scope: &Scope,
+) -> Result<(Descriptor, Stored), TransportError> {
+    let (found, slot) = turn.put(layer, scope)?;
+    check_promise(None, &found, slot.size)?;
+    let digest = found.digest.clone();
+    Ok((found, Stored { digest, slot }))
+}
+
+fn put_uncompressed(
+    turn: Turn<'_>,
+    layer: Layer<'_>,
+    scope: &Scope,
+) -> Result<(Descriptor, Stored), TransportError> {
+    let (seen, diff_id) = (Seen::default(), FoundDiffId::default());
+    let layer = Layer { known: layer.known, body: Box::new(Watch(layer.body, seen.clone())) };
+    let plain = Recompress::new(Compression::None).record(diff_id.clone()).scoped(scope.clone());
+    let (made, slot) = turn.put(layer.pipe(Some(&plain))?, scope)?;
+    let found = seen.take().unwrap_or(made);
+    let digest = diff_id.digest().unwrap_or_else(|| found.digest.clone());
+    Ok((found, Stored { digest, slot }))
+}
+
 /// What a chain said at its end, before its bytes were uncompressed.
 #[derive(Debug, Clone, Default)]
 struct Seen(Arc<Mutex<Option<Descriptor>>>);
@@ -282,12 +281,13 @@ fn is_layer(media_type: Option<&MediaType>) -> bool {
 
 impl Writing for ArchiveWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        let turn = self.pool.turn();
         scope.check()?;
         let layer = (blob.open)()?;
         let known = blob.known.or(layer.known.as_ref()).map(|known| known.media_type.clone());
         let (found, stored) = match is_layer(known.as_ref()) {
-            true => self.put_uncompressed(layer, scope)?,
-            false => self.put_as_it_is(layer, scope)?,
+            true => put_uncompressed(turn, layer, scope)?,
+            false => put_as_it_is(turn, layer, scope)?,
         };
         check_promise(blob.known, &found, found.size)?;
         self.blobs().insert(found.digest.clone(), stored);

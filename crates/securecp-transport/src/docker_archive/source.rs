@@ -64,9 +64,9 @@ fn container(
     name: &ImageName,
     path: &str,
     options: &SourceOptions,
-) -> Result<Container, TransportError> {
+) -> Result<Arc<Container>, TransportError> {
     let path = Resolved::new(name, path)?;
-    Ok(Container::new(path.as_path(), options.tmpdir.as_deref()))
+    Ok(options.shared.archive(path.as_path(), options.tmpdir.as_deref()))
 }
 
 /// The images of an archive, in order, with their names as they are stored.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use securecp_layer::{Layer, Once, Scope};
@@ -19,7 +19,7 @@ use crate::staged::check_promise;
 use crate::tar::{Content, TarWriter};
 use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Piece, Place,
-    TransportError, Writing, files,
+    SharedPlaces, TransportError, Writing, files,
 };
 
 /// An OCI layout in a tar file, to be written anew.
@@ -29,6 +29,9 @@ pub(crate) struct OciArchiveDestination {
     output: Output,
     image: Option<String>,
     temporary: Option<PathBuf>,
+    shared: SharedPlaces,
+    /// The archive that was there when it was last looked at, kept open for the next look.
+    seen: Mutex<Option<Arc<Container>>>,
 }
 
 impl OciArchiveDestination {
@@ -39,17 +42,19 @@ impl OciArchiveDestination {
     ) -> Result<Self, TransportError> {
         let (path, image) = LayoutName::parse_destination(name)?;
         let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
-        Ok(Self { name: name.to_string(), output, image, temporary })
+        let (shared, seen) = (options.shared.clone(), Mutex::default());
+        Ok(Self { name: name.to_string(), output, image, temporary, shared, seen })
     }
 
     /// The layout that is there now. A file that is no such archive is somebody else's and stays.
-    fn present(&self, scope: &Scope) -> Result<Option<Container>, TransportError> {
+    fn present(&self, scope: &Scope) -> Result<Option<Arc<Container>>, TransportError> {
         if !matches!(self.output.check()?, Present::File(_)) {
             return Ok(None);
         }
-        let found = Container::new(self.output.path(), self.temporary.as_deref());
+        let found = self.shared.archive(self.output.path(), self.temporary.as_deref());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
         found.index(scope)?;
-        match check_layout(&found)? {
+        match check_layout(found.as_ref())? {
             true => Ok(Some(found)),
             false => {
                 Err(self.output.refused("expected an OCI archive to replace, found another file"))
@@ -116,13 +121,13 @@ impl Destination for OciArchiveDestination {
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
         scope.check()?;
         let Some(layout) = self.present(scope)? else { return Ok(None) };
-        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
+        let Some(index) = LayoutIndex::read(layout.as_ref())? else { return Ok(None) };
         let wanted = tag.map(Tag::as_str).or(self.image.as_deref());
         let read = |entry: &Descriptor| {
             let name = format!("{BLOBS}/{}", blob_name(&entry.digest));
-            files::read_manifest(&layout, &name, entry.into())
+            files::read_manifest(layout.as_ref(), &name, entry.into())
         };
-        Ok(index.standing(wanted, &layout, &read))
+        Ok(index.standing(wanted, layout.as_ref(), &read))
     }
 
     fn begin(&self, scope: &Scope) -> Result<Box<dyn Writing + '_>, TransportError> {
@@ -175,7 +180,7 @@ impl Blobs for ArchiveWriting<'_> {
     fn write(&self, digest: &Digest, bytes: &Bytes) -> Result<(), TransportError> {
         let described = Descriptor::new(MediaType::OCI_INDEX, digest.clone(), bytes.len() as u64);
         let layer = Layer::verified(described, Once::new(bytes.clone()));
-        let (found, slot) = self.pool.put(layer, &Scope::new())?;
+        let (found, slot) = self.pool.turn().put(layer, &Scope::new())?;
         self.blobs().insert(blob_name(&found.digest), slot);
         Ok(())
     }
@@ -183,8 +188,9 @@ impl Blobs for ArchiveWriting<'_> {
 
 impl Writing for ArchiveWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
+        let turn = self.pool.turn();
         scope.check()?;
-        let (found, slot) = self.pool.put((blob.open)()?, scope)?;
+        let (found, slot) = turn.put((blob.open)()?, scope)?;
         check_promise(blob.known, &found, slot.size)?;
         self.blobs().insert(blob_name(&found.digest), slot);
         Ok(found)
@@ -198,7 +204,7 @@ impl Writing for ArchiveWriting<'_> {
     ) -> Result<(), TransportError> {
         scope.check()?;
         let layer = Layer::verified(manifest.descriptor(), Once::new(manifest.bytes().clone()));
-        let (found, slot) = self.pool.put(layer, scope)?;
+        let (found, slot) = self.pool.turn().put(layer, scope)?;
         self.blobs().insert(blob_name(&found.digest), slot);
         Ok(())
     }

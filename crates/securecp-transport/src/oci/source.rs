@@ -1,4 +1,5 @@
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
@@ -8,20 +9,19 @@ use securecp_oci::{
 use super::beside::Beside;
 use super::layout::{BLOBS, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
-use crate::archive::Container;
 use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
-use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
+use crate::{Place, SharedPlaces, Source, SourceOptions, SourceTraits, TransportError};
 
 /// An image read from an OCI layout, in a folder or an archive.
 pub(crate) struct OciSource {
     name: String,
     identity: ImageIdentity,
     selection: Selection,
-    layout: Box<dyn Files>,
+    layout: Arc<dyn Files>,
     /// Where `ALG/HEX` is, when it is not below the layout's own `blobs`.
-    shared_blobs: Option<Folder>,
+    shared_blobs: Option<Arc<Folder>>,
     root: OnceLock<RawManifest>,
     beside: OnceLock<Beside>,
 }
@@ -31,8 +31,10 @@ impl OciSource {
     pub(crate) fn open(name: &ImageName, options: &SourceOptions) -> Result<Self, TransportError> {
         let LayoutName { path, selection } = LayoutName::parse(name)?;
         let path = Resolved::new(name, &path)?;
-        let shared_blobs = options.shared_blob_dir.as_deref().map(Folder::open).transpose()?;
-        let layout = Box::new(path.folder(name)?);
+        let shared_blobs = options.shared_blob_dir.as_deref();
+        let shared_blobs = shared_blobs.map(|blobs| shared_folder(blobs, &options.shared));
+        let shared_blobs = shared_blobs.transpose()?;
+        let layout = path.shared_folder(name, &options.shared)?;
         Ok(Self { shared_blobs, ..Self::new(name, selection, &path, layout) })
     }
 
@@ -43,7 +45,7 @@ impl OciSource {
     ) -> Result<Self, TransportError> {
         let LayoutName { path, selection } = LayoutName::parse(name)?;
         let path = Resolved::new(name, &path)?;
-        let layout = Box::new(Container::new(path.as_path(), options.tmpdir.as_deref()));
+        let layout = options.shared.archive(path.as_path(), options.tmpdir.as_deref());
         Ok(Self::new(name, selection, &path, layout))
     }
 
@@ -51,7 +53,7 @@ impl OciSource {
         name: &ImageName,
         selection: Selection,
         path: &Resolved,
-        layout: Box<dyn Files>,
+        layout: Arc<dyn Files>,
     ) -> Self {
         Self {
             name: name.to_string(),
@@ -66,7 +68,7 @@ impl OciSource {
 
     fn blobs(&self, digest: &securecp_oci::Digest) -> (&dyn Files, String) {
         match &self.shared_blobs {
-            Some(folder) => (folder, blob_name(digest)),
+            Some(folder) => (folder.as_ref(), blob_name(digest)),
             None => (self.layout.as_ref(), format!("{BLOBS}/{}", blob_name(digest))),
         }
     }
@@ -104,6 +106,13 @@ impl OciSource {
             self.read_manifest(entry).map(Some)
         })?;
         Ok(self.beside.get_or_init(|| found))
+    }
+}
+
+fn shared_folder(path: &Path, shared: &SharedPlaces) -> Result<Arc<Folder>, TransportError> {
+    match shared.folder(path)? {
+        Some(folder) => Ok(folder),
+        None => Folder::open(path).map(Arc::new),
     }
 }
 

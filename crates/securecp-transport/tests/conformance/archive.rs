@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use securecp_layer::Scope;
+use securecp_layer::{Chunks, Layer, Once, Scope, SourceError};
 use securecp_oci::{Algorithm, Digest, ImageName, MediaType};
 use securecp_transport::{
-    DestinationOptions, Naming, Place, SourceOptions, TransportError, list, open_destination,
+    BlobPut, DestinationOptions, Naming, Place, SourceOptions, TransportError, list,
+    open_destination, open_source,
 };
 use serde_json::{Value, json};
 
@@ -369,15 +372,141 @@ fn survives_altered_archives() {
     }
 }
 
+#[test]
+fn several_images_share_one_open_archive() {
+    let place = tempfile::tempdir().unwrap();
+    let image = sample::image("one");
+    for transport in ["oci-archive", "docker-archive"] {
+        let file = place.path().join(format!("{transport}.tar"));
+        let name = format!("{transport}:{}:x:v1", file.display());
+        write_protected_or_not(&name, &image, false).unwrap();
+        shell(&format!("gzip {} && mv {0}.gz {0}", file.display()), place.path());
+        let (name, options): (ImageName, _) = (name.parse().unwrap(), SourceOptions::default());
+        let [one, other] = [(); 2].map(|()| open_source(&name, &options).unwrap());
+        let root = one.root(&Scope::new()).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(other.root(&Scope::new()).unwrap().digest(), root.digest(), "it is unpacked");
+    }
+}
+
+#[test]
+fn one_archive_by_two_paths_is_one_storage() {
+    let place = tempfile::tempdir().unwrap();
+    let storage = |path: &str| {
+        let name = format!("docker-archive:{}/{path}:x:v1", place.path().display());
+        destination(&name).unwrap().storage()
+    };
+    assert!(storage("a.tar").is_some());
+    assert_eq!(storage("a.tar"), storage("./a.tar"));
+    assert_ne!(storage("a.tar"), storage("b.tar"));
+}
+
+#[test]
+fn waits_beside_an_archive_and_else_in_the_folder_for_temporary_files() {
+    let place = tempfile::tempdir().unwrap();
+    shell("mkfifo pipe", place.path());
+    let options = DestinationOptions {
+        tmpdir: Some(place.path().join("missing")),
+        ..DestinationOptions::default()
+    };
+    for transport in ["oci-archive", "docker-archive"] {
+        let name = |file: &str| format!("{transport}:{}/{file}:x:v1", place.path().display());
+        let begin = |file: &str| {
+            let destination = open_destination(&name(file).parse().unwrap(), &options).unwrap();
+            destination.begin(&Scope::new()).map(drop)
+        };
+        begin("new.tar").unwrap();
+        let error = begin("pipe").unwrap_err().to_string();
+        assert!(error.contains("missing"), "{error}");
+    }
+}
+
+#[test]
+fn does_not_wait_for_a_pipe_longer_than_its_scope_lasts() {
+    let place = tempfile::tempdir().unwrap();
+    shell("mkfifo pipe", place.path());
+    let path = place.path().join("pipe");
+    for transport in ["oci-archive", "docker-archive"] {
+        let read = || {
+            let source = source(&format!("{transport}:{}", path.display())).unwrap();
+            source.root(&Scope::lasting(Duration::from_millis(50))).unwrap_err()
+        };
+        let error = read();
+        assert!(matches!(error, TransportError::Stopped(_)), "nobody writes: {error}");
+        let writer = fs::File::options().read(true).write(true).open(&path).unwrap();
+        let error = read();
+        assert!(matches!(error, TransportError::Stopped(_)), "nothing comes: {error}");
+        drop(writer);
+    }
+}
+
+/// A blob of which nothing comes before it is told to.
+struct Held(std::sync::mpsc::Receiver<()>, Once);
+
+impl Chunks for Held {
+    fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        let _ = self.0.recv();
+        self.1.next()
+    }
+}
+
+/// Somebody whose bytes nobody reads would give up.
+#[test]
+fn opens_a_blob_only_when_it_is_its_turn() {
+    let place = tempfile::tempdir().unwrap();
+    let image = sample::image("one");
+    for transport in ["oci-archive", "docker-archive"] {
+        let name = format!("{transport}:{}/x.tar:x:v1", place.path().display());
+        let destination = destination(&name).unwrap();
+        let writing = destination.begin(&Scope::new()).unwrap();
+        let (opened, other_opened) = (std::sync::Barrier::new(2), AtomicBool::new(false));
+        let (go_on, held) = std::sync::mpsc::channel();
+        let held = std::sync::Mutex::new(Some(held));
+        let first = || {
+            let (known, bytes) = &image.blobs[1];
+            opened.wait();
+            let held = Held(held.lock().unwrap().take().unwrap(), Once::new(bytes.clone()));
+            Ok(Layer::verified(known.clone(), held))
+        };
+        let second = || {
+            other_opened.store(true, Ordering::SeqCst);
+            sample::layer(&image.blobs[2].0, &image.blobs[2].1)
+        };
+        let known = |blob: usize| Some(&image.blobs[blob].0);
+        let first = BlobPut { known: known(1), mount_from: &[], open: &first, open_after: None };
+        let second = BlobPut { known: known(2), mount_from: &[], open: &second, open_after: None };
+        let put = |blob| drop(writing.put_blob(blob, &Scope::new()).unwrap());
+        std::thread::scope(|threads| {
+            threads.spawn(|| put(&first));
+            opened.wait();
+            threads.spawn(|| put(&second));
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!other_opened.load(Ordering::SeqCst), "{transport}");
+            go_on.send(()).unwrap();
+            drop(go_on);
+        });
+        assert!(other_opened.load(Ordering::SeqCst));
+    }
+}
+
 /// Writes `image` to `name`, protected.
 fn write_protected(name: &str, image: &Sample) -> Result<(), TransportError> {
+    write_protected_or_not(name, image, true)
+}
+
+fn write_protected_or_not(
+    name: &str,
+    image: &Sample,
+    protected: bool,
+) -> Result<(), TransportError> {
     let destination = destination(name)?;
     let writing = destination.begin(&Scope::new())?;
     for (descriptor, bytes) in &image.blobs {
         suite::put(writing.as_ref(), descriptor, bytes)?;
     }
     writing.put_manifest(&image.manifest, Place::Root, &Scope::new())?;
-    let naming = Naming::own(&*destination, &image.manifest).protected();
+    let naming = Naming::own(&*destination, &image.manifest);
+    let naming = Naming { protected, ..naming };
     writing.commit(&[naming], &Scope::new()).map_err(|error| error.cause)
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use securecp_layer::Scope;
 use securecp_oci::{Escaped, ImageName, Reference, Tag, Transport, is_evidence_name};
+use securecp_transport::STAGING_PREFIX;
 
 use super::config::{self, Listed, Wanted};
 use crate::connect::Doors;
@@ -197,7 +198,8 @@ fn with_own(side: &SideRequest, listed: &Listed) -> SideRequest {
     }
 }
 
-/// Directories with a manifest, in lexical order; links are not followed, and images hold no further images.
+/// Directories with a manifest, in lexical order; links are not followed, images hold no further images, and what a copy
+/// that was killed has left is none.
 fn walk(folder: &Path, depth: usize, images: &mut Vec<PathBuf>) -> io::Result<()> {
     if folder.join("manifest.json").is_file() {
         images.push(folder.to_owned());
@@ -209,7 +211,8 @@ fn walk(folder: &Path, depth: usize, images: &mut Vec<PathBuf>) -> io::Result<()
     let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     let mut folders = Vec::new();
     for entry in entries {
-        if entry.file_type()?.is_dir() {
+        let unfinished = entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX);
+        if entry.file_type()?.is_dir() && !unfinished {
             folders.push(entry.path());
         }
     }
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn directories_are_walked_in_order_and_images_end_the_way_down() {
         let place = tempfile::tempdir().unwrap();
-        for name in ["b/v1", "a", "b/v1/below", "c/d/e"] {
+        for name in ["b/v1", "a", "b/v1/below", "c/d/e", "b/.securecp-dir-x1y2z3"] {
             let folder = place.path().join(name);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("manifest.json"), "{}").unwrap();
