@@ -479,6 +479,64 @@ fn an_index_that_stands_without_its_images_is_completed() {
     assert_eq!(asked(), 4, "once, and noted");
 }
 
+/// New images among many are looked for from below: a layer stands on the others.
+#[test]
+fn what_new_images_surely_lack_is_brought_without_a_question() {
+    let bench = Bench::new();
+    let pushed = ["one", "two", "three"].map(|text| bench.push(text, text));
+    bench.ok("-q --all-tags", "app", &["app"]);
+    // The base layer that the three share.
+    assert_eq!(bench.to.requests("HEAD", "/v2/app/blobs/"), 1);
+    assert_eq!(bench.to.requests("PUT", "/v2/app/blobs/uploads/"), 1 + 3 * 2);
+    // Each manifest is read back.
+    assert_eq!(bench.to.requests("HEAD", "/v2/app/manifests/sha256:"), 3);
+    for (tag, digest) in ["one", "two", "three"].iter().zip(&pushed) {
+        assert_eq!(bench.tag(&format!("app:{tag}")).as_ref(), Some(digest));
+    }
+    bench.push("four", "four");
+    bench.to.clear_log();
+    bench.ok("-q --all-tags", "app", &["app"]);
+    // The base is there, so the others are asked for.
+    assert_eq!(bench.to.requests("HEAD", "/v2/app/blobs/"), 2);
+    assert_eq!(bench.to.requests("PUT", "/v2/app/blobs/uploads/"), 2);
+}
+
+/// What was taken for absent and is there is put again, under the digest that it has.
+#[test]
+fn a_wrong_guess_about_new_images_loses_nothing() {
+    let bench = Bench::new();
+    let layer = |text: &str| Layer::gzip(&[("f", text.as_bytes())]).unwrap();
+    let there = Fixture::image("amd64", &[layer("shared"), layer("other")]);
+    there.push(bench.production.address(), "app", Some("old")).unwrap();
+    let digests = ["one", "two"].map(|base| {
+        let image = Fixture::image("amd64", &[layer(base), layer("shared")]);
+        image.push(bench.staging.address(), "app", Some(base)).unwrap();
+        image.push(bench.production.address(), "app", None).unwrap();
+        image.digest().to_string()
+    });
+    let layer = Fixture::image("amd64", &[layer("three"), layer("shared")]);
+    layer.push(bench.staging.address(), "app", Some("three")).unwrap();
+    let run = bench.ok("--json --all-tags", "app", &["app"]);
+    assert_eq!(bench.tag("app:three"), Some(layer.digest().to_string()), "{run:?}");
+    for (tag, digest) in ["one", "two"].iter().zip(&digests) {
+        assert_eq!(bench.tag(&format!("app:{tag}")).as_ref(), Some(digest));
+    }
+}
+
+/// A registry that cannot say whether the lowest layer is there ends the copy: an error is no "no".
+#[test]
+fn an_error_about_the_lowest_layer_is_not_an_absence() {
+    let bench = Bench::new();
+    for text in ["one", "two"] {
+        bench.push(text, text);
+    }
+    let fault = Fault::Answer(Reply::error(403, "DENIED", "no"));
+    bench.to.add(Rule::new("HEAD", "/v2/app/blobs/").unwrap().with(fault));
+    let run = bench.run("-q --all-tags", "app", &["app"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert_eq!(bench.writes(), 0);
+}
+
 const DELAY: Duration = Duration::from_millis(50);
 const TAGS: usize = 20;
 

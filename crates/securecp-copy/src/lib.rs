@@ -34,6 +34,7 @@ mod schema1;
 mod select;
 mod signing;
 mod survey;
+mod unlikely;
 mod whole;
 mod written;
 

@@ -11,6 +11,7 @@ use crate::job::Copying;
 use crate::route::{Storage, StorageName};
 use crate::select::Select;
 use crate::survey::Found;
+use crate::unlikely::{Images, Unlikely};
 use crate::whole;
 
 /// What one storage has and takes, asked without any effect.
@@ -87,9 +88,14 @@ impl Probe<'_> {
         if to.vouches_for_names() {
             has_manifest.extend(names.iter().filter_map(|name| Some((name.now.clone()?, true))));
         }
+        let (new, others) = self.by_age(&names, found);
+        let images = Images { new: &new, others: &others, known: &has_blob };
+        let unlikely = Unlikely::find(&images, to, workers, scope)?;
+        has_blob.extend(unlikely.bases.clone());
         let (mut blobs, mut manifests) = (blobs_of(&coming, &beside), manifests_of(&coming));
-        blobs.retain(|blob| !has_blob.contains_key(&blob.digest));
-        manifests.retain(|manifest| !has_manifest.contains_key(manifest.digest()));
+        let is_open = |digest: &Digest| !unlikely.holds(digest);
+        blobs.retain(|b| !has_blob.contains_key(&b.digest) && is_open(&b.digest));
+        manifests.retain(|m| !has_manifest.contains_key(m.digest()) && is_open(m.digest()));
         let found_blobs = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
         let found_manifests = workers.each(&manifests, |m| to.has_manifest(m, scope))?;
         has_blob.extend(blobs.into_iter().map(|blob| blob.digest).zip(found_blobs));
@@ -167,6 +173,22 @@ impl Probe<'_> {
         let all = |route: &usize| names.iter().filter(|name| name.route == *route).all(stands);
         let routes = self.storage.routes().into_iter().filter(all);
         routes.map(|route| found[route]).collect()
+    }
+
+    /// The images that have no name here yet, among many others (see [`Unlikely`]), and all others.
+    fn by_age<'f>(&self, names: &[Name], found: &[&'f Found]) -> (Vec<&'f Found>, Vec<&'f Found>) {
+        let job = self.copying.job;
+        // Who makes bundles asks of each manifest whether it has some already.
+        let many = job.routes.len() > 1 && job.edits.signing.bundlers.is_empty();
+        let many = many && self.storage.to.vouches_for_names();
+        let known: HashSet<usize> =
+            names.iter().filter(|name| name.now.is_some()).map(|name| name.route).collect();
+        let named: HashSet<usize> = names.iter().map(|name| name.route).collect();
+        let is_new = |route: &usize| many && named.contains(route) && !known.contains(route);
+        let (new, others): (Vec<usize>, Vec<usize>) =
+            self.storage.routes().into_iter().partition(is_new);
+        let of = |routes: Vec<usize>| routes.into_iter().map(|route| found[route]).collect();
+        (of(new), of(others))
     }
 
     fn name(&self, name: &StorageName<'_>) -> Result<Name, TransportError> {

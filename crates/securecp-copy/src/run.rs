@@ -106,7 +106,7 @@ fn run(plan: &Plan, copying: &Copying<'_>, writings: &Writings<'_>) -> Result<Ra
 }
 
 /// A blob up to so many bytes is a small request like any other: what it costs are round trips.
-const SMALL: u64 = 128 << 10;
+pub(crate) const SMALL: u64 = 128 << 10;
 
 fn weight(work: &Work) -> Weight {
     match work {
