@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p securecp-layer --example codec_speed -- FILE_OR_FOLDER… [--megabytes N]` joins files up to N
 //! MB (default 300), measures each kernel alone, then [`Recompress`] as a copy runs it (verify, decompress, diffID,
-//! compress, measure), in CPU seconds of the whole process; best of three.
+//! compress, measure), in CPU seconds of the whole process; best of three. `bench/run` measures whole copies beside other
+//! tools in minutes; this is for trying the parameters of a codec in seconds.
 
 #![expect(clippy::print_stdout, reason = "a benchmark reports to people")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first surprise")]

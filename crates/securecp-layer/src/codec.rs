@@ -176,7 +176,7 @@ impl Compression {
     pub fn memory_bytes(self, workers: Workers) -> u64 {
         let per_worker_mib: u64 = match self {
             Self::None => 0,
-            // Two blocks of 1 MiB before and after, and the compressor.
+            // Blocks of 1 MiB before and after, in work and waiting, and the compressor.
             Self::Gzip(_) => 5,
             Self::Zstd(level) => {
                 let measured = ZSTD_MIB.get(usize::from(level.0) - 1);

@@ -6,30 +6,59 @@ use std::thread::available_parallelism;
 /// One of the cores of this process, spoken for until dropped.
 ///
 /// Every chain at work holds one, whether there are so many or not; helpers hold one only if one is idle. So many
-/// layers at once use the cores by themselves, and a single layer uses all of them.
+/// layers at once use the cores by themselves, and a single layer uses all of them. A helper that only hashes keeps no
+/// compressor away: it works a tenth of the time.
 #[derive(Debug)]
-pub(crate) struct Core(());
+pub(crate) struct Core(Use);
 
-/// Cores are the process's, so their count is too.
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Use {
+    Full,
+    Part,
+}
+
+/// Cores are the process's, so their counts are too.
+static FULLY: AtomicUsize = AtomicUsize::new(0);
+static PARTLY: AtomicUsize = AtomicUsize::new(0);
 
 impl Core {
     /// For a chain, which goes on in any case.
     pub(crate) fn take() -> Self {
-        TAKEN.fetch_add(1, Ordering::Relaxed);
-        Self(())
+        FULLY.fetch_add(1, Ordering::Relaxed);
+        Self(Use::Full)
     }
 
-    /// For a helper.
+    /// For a helper that works beside a layer's way.
     pub(crate) fn idle() -> Option<Self> {
-        let free = |taken: usize| (taken < all()).then_some(taken + 1);
-        TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(()))
+        let fully = FULLY.load(Ordering::Relaxed);
+        let free = |partly: usize| (fully.saturating_add(partly) < all()).then_some(partly + 1);
+        Self::counted(&PARTLY, free, Use::Part)
+    }
+
+    /// For a helper that compresses.
+    pub(crate) fn for_compressor() -> Option<Self> {
+        let free = |fully: usize| (fully < all()).then_some(fully + 1);
+        Self::counted(&FULLY, free, Use::Full)
+    }
+
+    /// Whether more is at work than there are cores.
+    pub(crate) fn are_scarce() -> bool {
+        FULLY.load(Ordering::Relaxed) > all()
+    }
+
+    fn counted(
+        count: &AtomicUsize,
+        free: impl FnMut(usize) -> Option<usize>,
+        usage: Use,
+    ) -> Option<Self> {
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(usage))
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        TAKEN.fetch_sub(1, Ordering::Relaxed);
+        let count = if self.0 == Use::Full { &FULLY } else { &PARTLY };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -45,7 +74,9 @@ mod tests {
     #[test]
     fn a_helper_gets_none_while_all_are_taken() {
         let chains: Vec<Core> = (0..all()).map(|_| Core::take()).collect();
-        assert!(Core::idle().is_none());
-        drop(chains);
+        assert!(Core::idle().is_none() && Core::for_compressor().is_none());
+        let more = Core::take();
+        assert!(Core::are_scarce());
+        drop((chains, more));
     }
 }

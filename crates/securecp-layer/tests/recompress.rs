@@ -294,14 +294,6 @@ fn finishing_early_fails() {
     }
 }
 
-/// Threads of this process whose name starts with `name`.
-fn threads(name: &str) -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names =
-        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.filter(|found| found.trim() == name).count()
-}
-
 #[test]
 fn a_cancel_or_a_drop_ends_everything_at_once() {
     let data = text(14, 40 << 20);
@@ -326,18 +318,6 @@ fn a_cancel_or_a_drop_ends_everything_at_once() {
         // Waits for the jobs in work, which take a tenth of a second on a machine that does nothing else.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
-}
-
-#[test]
-fn helper_threads_are_bounded_and_do_not_outlive_their_layer() {
-    let data = text(15, 6 << 20);
-    // Five, as nowhere else: other tests of this process compress at the same time.
-    let recompress = to(gzip(6), 5);
-    let mut layer = layer(OCI_GZIP, &data, &[CHUNK]).pipe(Some(&recompress)).unwrap();
-    layer.next().unwrap();
-    assert!(threads("gzip-5-of-5") == 1, "the last of five runs");
-    drop(layer);
-    assert_eq!(threads("gzip-5-of-5"), 0);
 }
 
 #[test]

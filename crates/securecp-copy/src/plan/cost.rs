@@ -5,7 +5,8 @@ use securecp_transport::Requests;
 use crate::edits::{Edits, Recompression};
 use crate::plan::{BlobAction, BlobWork, Change, Plan, SignatureWork, Work};
 
-/// Memory that compressing layers may take together, in bytes: six of them at the usual levels on two cores.
+/// Memory that compressing layers may take together, in bytes: six of them at the usual levels. Idle cores help them for
+/// some more, which depends on the machine and is no part of a plan.
 const BUDGET: u64 = 96 << 20;
 
 /// What compressing takes.
@@ -52,7 +53,7 @@ impl CompressionMemory {
 }
 
 fn of_layer(to: Compression) -> u64 {
-    to.memory_bytes(Workers::default())
+    to.memory_bytes(Workers::new(1))
 }
 
 /// A small bundle, the empty configuration, and the manifest that refers to its subject.

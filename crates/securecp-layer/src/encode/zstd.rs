@@ -3,20 +3,29 @@ use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
 
 use super::Encode;
+use crate::cores::Core;
 use crate::{CHUNK, CodecError, Workers, ZstdLevel};
 
 /// One Zstandard frame (RFC 8878) written by the library's own worker threads.
 ///
 /// The multi-threaded mode is used with one worker as well: it cuts the input into jobs of fixed size, so the bytes
-/// do not depend on the number of workers, while the single-threaded mode gives other bytes.
+/// do not depend on the number of workers, while the single-threaded mode gives other bytes. Workers beyond the first
+/// are only had for cores that are idle when the frame begins: each takes memory to its end.
 pub(super) struct ZstdFrame {
     context: CCtx<'static>,
+    _spoken_for: Vec<Core>,
     out: Vec<u8>,
     ended: bool,
 }
 
 impl ZstdFrame {
     pub(super) fn new(level: ZstdLevel, workers: Workers) -> Result<Self, CodecError> {
+        let spoken_for: Vec<Core> =
+            (1..workers.count()).map_while(|_| Core::for_compressor()).collect();
+        Self::with(level, Workers::new(1 + spoken_for.len()), spoken_for)
+    }
+
+    fn with(level: ZstdLevel, workers: Workers, spoken_for: Vec<Core>) -> Result<Self, CodecError> {
         let memory = || CodecError::Failed("out of memory".to_owned());
         let mut context = CCtx::try_create().ok_or_else(memory)?;
         let mut parameters = vec![
@@ -35,7 +44,7 @@ impl ZstdFrame {
         for parameter in parameters {
             context.set_parameter(parameter).map_err(failure)?;
         }
-        Ok(Self { context, out: Vec::with_capacity(CHUNK), ended: false })
+        Ok(Self { context, _spoken_for: spoken_for, out: Vec::with_capacity(CHUNK), ended: false })
     }
 
     fn step(&mut self, plain: &[u8], directive: Directive) -> Result<(usize, usize), CodecError> {
@@ -116,7 +125,7 @@ mod tests {
         {
             let level = ZstdLevel::new(level).unwrap();
             let reserved = Compression::Zstd(level).memory_bytes(Workers::new(workers));
-            let mut frame = ZstdFrame::new(level, Workers::new(workers)).unwrap();
+            let mut frame = ZstdFrame::with(level, Workers::new(workers), Vec::new()).unwrap();
             let mut most = 0;
             for chunk in plain.chunks(CHUNK) {
                 let mut chunk = Bytes::copy_from_slice(chunk);
