@@ -12,7 +12,9 @@ Runs the jobs whose name contains one of the words given; all of them, except th
   --quick         small data, for work on the benchmark itself
   --data FOLDER   where the data is made [default: a new folder in target]
   --keep          leave the data there for the next run (needs --data)
-  --store         write the results to docs/performance.md, .json and .svg
+  --alone         securecp without peers
+  --store         write the results to docs/performance.md, .json and .svg; of jobs
+                  that are marked \"apart\" to places of their own
 ";
 
 /// What was asked for.
@@ -24,6 +26,7 @@ pub(crate) struct Arguments {
     pub(crate) quick: bool,
     pub(crate) data: Option<PathBuf>,
     pub(crate) keep: bool,
+    pub(crate) alone: bool,
     pub(crate) store: bool,
     pub(crate) help: bool,
 }
@@ -37,6 +40,7 @@ impl Arguments {
             quick: false,
             data: None,
             keep: false,
+            alone: false,
             store: false,
             help: false,
         };
@@ -46,6 +50,7 @@ impl Arguments {
                 "--list" => arguments.list = true,
                 "--quick" => arguments.quick = true,
                 "--keep" => arguments.keep = true,
+                "--alone" => arguments.alone = true,
                 "--store" => arguments.store = true,
                 "--help" | "-h" => arguments.help = true,
                 "--rounds" => arguments.rounds = value()?.parse().context("--rounds")?,

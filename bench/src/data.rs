@@ -5,7 +5,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use securecp_layer::{Compression, FileChunks, GzipLevel, Recompress, Workers};
+use securecp_layer::{Compression, FileChunks, GzipLevel, Recompress};
 use securecp_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
 use securecp_testkit::{Blob, Content, Fixture, Layer, Noise};
 
@@ -73,34 +73,38 @@ pub(crate) fn real_image(folder: &Path, sizes: &Sizes) -> Result<RealImage> {
     Ok(RealImage { layout, fixture, compressed, plain, sample })
 }
 
-/// One plain layer: the files of `from` over and over, so that it compresses as layers do.
-pub(crate) fn huge_image(folder: &Path, from: &Path, bytes: u64) -> Result<PathBuf> {
+/// Plain layers of so many bytes each: the files of `from` over and over, so that they compress as layers do.
+pub(crate) fn huge_image(folder: &Path, from: &Path, sizes: &[u64]) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let tar = folder.join("huge.tar");
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&tar)?);
     let unit = fs::read(from)?;
-    let mut left = bytes;
-    for turn in 0.. {
-        if left == 0 {
-            break;
+    let mut layers = Vec::new();
+    for (number, bytes) in sizes.iter().enumerate() {
+        let tar = folder.join(format!("{number}.tar"));
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(&tar)?);
+        let mut left = *bytes;
+        for turn in 0.. {
+            if left == 0 {
+                break;
+            }
+            // A part of its own keeps one turn from being the same as any other.
+            let seed = (number as u64) << 32 | turn;
+            std::io::copy(&mut Noise::new(seed + 1, (1 << 20).min(left)), &mut out)?;
+            left -= (1 << 20).min(left);
+            let part = unit.len().min(usize::try_from(left)?);
+            out.write_all(&unit[..part])?;
+            left -= part as u64;
         }
-        // A part of its own keeps one turn from being the same as the one before.
-        std::io::copy(&mut Noise::new(turn, (1 << 20).min(left)), &mut out)?;
-        left -= (1 << 20).min(left);
-        let part = unit.len().min(usize::try_from(left)?);
-        out.write_all(&unit[..part])?;
-        left -= part as u64;
+        out.flush()?;
+        let diff_id = digest_of(&tar)?;
+        let (media_type, content) = (MediaType::OCI_LAYER, Content::File(tar));
+        let blob = Blob { media_type, digest: diff_id.clone(), size: *bytes, content };
+        layers.push(Layer { blob, diff_id });
     }
-    out.flush()?;
-    let digest = digest_of(&tar)?;
-    let content = Content::File(tar.clone());
-    let blob =
-        Blob { media_type: MediaType::OCI_LAYER, digest: digest.clone(), size: bytes, content };
-    let layout = folder.join("layout");
-    Fixture::image("amd64", &[Layer { blob, diff_id: digest }])
-        .write_layout(&layout, Some("v1"))?;
-    fs::remove_file(tar)?;
-    Ok(layout)
+    Fixture::image("amd64", &layers).write_layout(&folder.join("layout"), Some("v1"))?;
+    for number in 0..sizes.len() {
+        fs::remove_file(folder.join(format!("{number}.tar")))?;
+    }
+    Ok(())
 }
 
 /// Ten layers of eight MiB that do not compress; `version` decides the last one.
@@ -137,8 +141,7 @@ fn compress(tar: &Path) -> Result<Layer> {
     let diff_id = digest_of(tar)?;
     let size = fs::metadata(tar)?.len();
     let descriptor = Descriptor::new(MediaType::OCI_LAYER, diff_id.clone(), size);
-    let gzip =
-        Recompress::new(Compression::Gzip(GzipLevel::default())).with_workers(Workers::available());
+    let gzip = Recompress::new(Compression::Gzip(GzipLevel::new(6)?));
     let source = securecp_layer::Layer::verified(descriptor, FileChunks::new(File::open(tar)?));
     let mut layer = source.pipe(Some(&gzip))?.measured();
     let path = tar.with_extension("tar.gz");

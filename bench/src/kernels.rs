@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -13,7 +12,6 @@ use rustix::time::{ClockId, clock_gettime};
 use securecp_layer::CHUNK;
 use securecp_oci::{Algorithm, Digest, Hasher};
 use securecp_testkit::http::{Request, connect};
-use securecp_testkit::{Blob, Fixture};
 
 /// CPU seconds for each byte that goes in (for `gunzip`: that comes out).
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +85,7 @@ fn cost(bytes: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(best / bytes as f64)
 }
 
-fn thread_seconds() -> f64 {
+pub(crate) fn thread_seconds() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
@@ -207,41 +205,18 @@ fn created(stream: &mut impl Read) -> Result<()> {
     Ok(())
 }
 
-/// Wall seconds that the registry needs for the blobs and manifests of images, sent by so many threads from files in
-/// the cache without any reading back or hashing on our side.
-pub(crate) fn raw_upload(
-    registry: SocketAddr,
-    images: &[(Fixture, String, String)],
-    threads: usize,
-) -> Result<f64> {
-    let start = Instant::now();
-    let blobs: Vec<(&Blob, &str)> = images
-        .iter()
-        .flat_map(|(image, repository, _)| {
-            image.blobs.iter().map(move |b| (b, repository.as_str()))
-        })
-        .collect();
-    in_parallel(threads, &blobs, |(blob, repository)| {
-        let mut stream = begin(registry, repository, &blob.digest, blob.size)?;
-        std::io::copy(&mut blob.open()?, &mut stream)?;
-        created(&mut stream)
-    })?;
-    in_parallel(threads, images, |(image, repository, tag)| {
-        let only = Fixture { blobs: Vec::new(), ..image.clone() };
-        Ok(only.push(registry, repository, Some(tag))?)
-    })?;
-    Ok(start.elapsed().as_secs_f64())
-}
-
-pub(crate) fn in_parallel<T: Sync>(
+/// Calls `work` on every item from so many threads, each with something of its own.
+pub(crate) fn in_parallel<T: Sync, O>(
     threads: usize,
     items: &[T],
-    work: impl Fn(&T) -> Result<()> + Sync,
+    own: impl Fn() -> Result<O> + Sync,
+    work: impl Fn(&mut O, &T) -> Result<()> + Sync,
 ) -> Result<()> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let worker = || {
+        let mut own = own()?;
         while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            work(item)?;
+            work(&mut own, item)?;
         }
         Ok(())
     };

@@ -61,9 +61,14 @@ impl Lab {
         real.fixture.push(source.address(), "real", Some("v1"))?;
         ten[0].push(source.address(), "ten", Some("v1"))?;
         ten[1].push(source.address(), "ten", Some("v2"))?;
-        kernels::in_parallel(4, &small, |(image, repository, tag)| {
-            Ok(image.push(source.address(), repository, Some(tag))?)
-        })?;
+        kernels::in_parallel(
+            4,
+            &small,
+            || Ok(()),
+            |(), (image, repository, tag)| {
+                Ok(image.push(source.address(), repository, Some(tag))?)
+            },
+        )?;
         push_tags(&near, sizes.tags)?;
         let folder = folder.to_owned();
         Ok(Self {
@@ -157,12 +162,18 @@ fn docker_registry(storage: &Path) -> Result<DockerRegistry> {
 /// Tags of two platforms each, with an artifact that refers to each index.
 fn push_tags(registry: &Registry, count: usize) -> Result<()> {
     let tags: Vec<u64> = (0..count as u64).collect();
-    kernels::in_parallel(4, &tags, |number| {
-        let index = data::small_index(*number)?;
-        index.push(registry.address(), "many", Some(&format!("v{number}")))?;
-        let text = format!("bill of materials {number}");
-        let blob = securecp_testkit::Blob::new(securecp_oci::MediaType::new("text/plain"), text);
-        let artifact = Fixture::artifact("application/spdx", blob, Some(&index.root));
-        Ok(artifact.push(registry.address(), "many", None)?)
-    })
+    kernels::in_parallel(
+        4,
+        &tags,
+        || Ok(()),
+        |(), number| {
+            let index = data::small_index(*number)?;
+            index.push(registry.address(), "many", Some(&format!("v{number}")))?;
+            let text = format!("bill of materials {number}");
+            let blob =
+                securecp_testkit::Blob::new(securecp_oci::MediaType::new("text/plain"), text);
+            let artifact = Fixture::artifact("application/spdx", blob, Some(&index.root));
+            Ok(artifact.push(registry.address(), "many", None)?)
+        },
+    )
 }

@@ -9,6 +9,7 @@ mod jobs;
 mod kernels;
 mod lab;
 mod measure;
+mod raw;
 mod report;
 mod tools;
 
@@ -53,7 +54,10 @@ fn main() -> Result<()> {
 fn measure_all(arguments: &Arguments, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
-    let tools = Tool::find_all();
+    let mut tools = Tool::find_all();
+    if arguments.alone {
+        tools.truncate(1);
+    }
     ensure!(
         tools.first().is_some_and(|tool| tool.kind == Kind::Securecp),
         "SECURECP names no program"
@@ -62,6 +66,11 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> Result<()> {
     let mut lab = Lab::new(&folder, sizes, tools)?;
     let chosen: Vec<&Job> = JOBS.iter().filter(|job| is_chosen(job, &arguments.jobs)).collect();
     ensure!(!chosen.is_empty(), "no job has such a name");
+    let apart = chosen.iter().all(|job| job.apart);
+    ensure!(
+        !arguments.store || apart || chosen.iter().all(|job| !job.apart),
+        "jobs that stand apart are stored apart"
+    );
     let mut outcomes = Vec::new();
     for job in chosen {
         outcomes.push(measure(&mut lab, job, arguments.rounds));
@@ -77,6 +86,7 @@ fn measure_all(arguments: &Arguments, folder: &Path) -> Result<()> {
         tools: &lab.tools,
         data,
         rounds: arguments.rounds,
+        apart,
         outcomes,
     };
     println!("{}", report.markdown());

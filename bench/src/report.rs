@@ -61,6 +61,8 @@ pub(crate) struct Report<'a> {
     pub(crate) tools: &'a [Tool],
     pub(crate) data: String,
     pub(crate) rounds: usize,
+    /// Whether these are the jobs that are run only when named.
+    pub(crate) apart: bool,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -85,6 +87,9 @@ impl Report<'_> {
             for note in &outcome.notes {
                 let _ = writeln!(text, "\n{}: {note}", outcome.job);
             }
+        }
+        if self.apart {
+            return text;
         }
         text += "\nKernels, each alone on one core:\n\n| kernel | MB per CPU second |\n|---|---|\n";
         for (name, seconds) in self.kernels.named() {
@@ -151,21 +156,23 @@ impl Report<'_> {
     pub(crate) fn store(&self, docs: &Path) -> Result<()> {
         let page = docs.join("performance.md");
         let text = fs::read_to_string(&page).context("docs/performance.md")?;
-        fs::write(&page, between_marks(&text, &self.markdown())?)?;
-        fs::write(docs.join("performance.svg"), self.svg())?;
-        fs::write(docs.join("performance.json"), format!("{:#}\n", self.json()))?;
+        let name = if self.apart { "bench/run apart" } else { "bench/run" };
+        fs::write(&page, between_marks(&text, name, &self.markdown())?)?;
+        let json = if self.apart { "performance-apart.json" } else { "performance.json" };
+        fs::write(docs.join(json), format!("{:#}\n", self.json()))?;
+        if !self.apart {
+            fs::write(docs.join("performance.svg"), self.svg())?;
+        }
         Ok(())
     }
 }
 
-const BEGIN: &str = "<!-- bench/run begins -->\n";
-const END: &str = "<!-- bench/run ends -->\n";
-
-fn between_marks(page: &str, table: &str) -> Result<String> {
+fn between_marks(page: &str, name: &str, table: &str) -> Result<String> {
+    let [begin, end] = ["begins", "ends"].map(|what| format!("<!-- {name} {what} -->\n"));
     let parts =
-        page.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+        page.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
     let (head, tail) = parts.context("docs/performance.md has no place for the results")?;
-    Ok(format!("{head}{BEGIN}\n{table}\n{END}{tail}"))
+    Ok(format!("{head}{begin}\n{table}\n{end}{tail}"))
 }
 
 fn row(outcome: &Outcome) -> String {
@@ -249,8 +256,13 @@ mod tests {
 
     #[test]
     fn replaces_only_what_is_between_the_marks() {
-        let page = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(between_marks(&page, "new").unwrap(), format!("a\n{BEGIN}\nnew\n{END}b\n"));
-        assert!(between_marks("a", "new").is_err());
+        let page = |one: &str, other: &str| {
+            let of = |name, text| format!("<!-- {name} begins -->\n{text}<!-- {name} ends -->\n");
+            format!("a\n{}b\n{}", of("bench/run", one), of("bench/run apart", other))
+        };
+        let (old, new) = (page("old\n", "old\n"), "\nnew\n\n");
+        assert_eq!(between_marks(&old, "bench/run", "new").unwrap(), page(new, "old\n"));
+        assert_eq!(between_marks(&old, "bench/run apart", "new").unwrap(), page("old\n", new));
+        assert!(between_marks("a", "bench/run", "new").is_err());
     }
 }
