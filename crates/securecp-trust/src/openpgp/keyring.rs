@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use securecp_oci::Escaped;
-use sequoia_openpgp::packet::Signature;
+use sequoia_openpgp::packet::{Signature, Tag};
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::types::SignatureType;
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle, Packet, PacketPile, anyhow};
@@ -59,7 +59,10 @@ struct Found {
 
 impl Found {
     fn read(&mut self, block: &[u8]) -> anyhow::Result<()> {
-        let mut packets = PacketPile::from_bytes(block)?.into_children().peekable();
+        let packets = PacketPile::from_bytes(block)?.into_children();
+        // RFC 9580 sections 5.8 and 5.14: these say nothing.
+        let mut packets =
+            packets.filter(|p| !matches!(p.tag(), Tag::Marker | Tag::Padding)).peekable();
         while let Some(Packet::Signature(signature)) =
             packets.next_if(|packet| matches!(packet, Packet::Signature(_)))
         {
@@ -130,7 +133,6 @@ impl Found {
 
 /// Whether a certificate starts here.
 fn is_primary(packet: &Packet) -> bool {
-    use sequoia_openpgp::packet::Tag;
     matches!(packet.tag(), Tag::PublicKey | Tag::SecretKey)
 }
 
@@ -311,6 +313,20 @@ mod tests {
         assert!(matches!(fault, KeyFault::Certificate { .. }), "{fault:?}");
         let message = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nour keys\n";
         assert_eq!(ring(&[&[message, ALICE].concat()]), Ok(()));
+    }
+
+    /// A key of version 3, as old rings still have, and a marker.
+    #[test]
+    fn keys_of_unknown_versions_are_passed_over() {
+        let body = [3, 0, 0, 0, 1, 0, 0, 1, 0, 8, 0xff, 0, 2, 3];
+        let old = [&[0x99, 0, body.len() as u8][..], &body].concat();
+        let marker = [0xca, 3, b'P', b'G', b'P'];
+        let (cert, _) = revoked();
+        let good = cert.to_vec().unwrap();
+        for ring in [[&old[..], &good, &marker].concat(), [&marker[..], &good, &old].concat()] {
+            assert_eq!(verdict(&cert, &[&ring]), Ok(()));
+        }
+        assert_eq!(count(&[&old]), None);
     }
 
     #[test]
