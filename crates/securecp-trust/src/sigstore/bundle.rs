@@ -500,3 +500,17 @@ fn format(failure: impl std::fmt::Display) -> BundleFault {
 fn shown(text: &str) -> String {
     Escaped::new(text).limit(300).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_have_no_signs() {
+        assert_eq!(from_hex("00fFa9"), Some(vec![0, 0xff, 0xa9]));
+        assert_eq!(from_hex(""), Some(Vec::new()));
+        for text in ["0", "+f", "-0", "0g", "é0", " 0", "0x"] {
+            assert_eq!(from_hex(text), None, "{text}");
+        }
+    }
+}
