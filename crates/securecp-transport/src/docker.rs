@@ -12,10 +12,12 @@ use securecp_oci::{ImageName, Reference};
 use securecp_registry::{Problem, RegistryError};
 
 pub(crate) use destination::DockerDestination;
-pub use lookaside::{SignatureLocation, SignatureLocator, SignatureStorage};
+pub use lookaside::{SignatureLocation, SignatureLocator, SignatureStorage, SignatureStorages};
 pub(crate) use source::DockerSource;
 
 use crate::TransportError;
+
+const NO_PLACE: &str = "no place for signatures is configured";
 
 /// Reads `//HOST/PATH[:TAG|@DIGEST]`; without either, the tag is `latest`.
 fn reference(name: &ImageName) -> Result<Reference, TransportError> {

@@ -46,7 +46,7 @@ pub use daemon::DaemonAccess;
 pub use destination::{
     Accepts, BlobPut, CommitError, Destination, Naming, OpenAfter, Place, Writing,
 };
-pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage};
+pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage, SignatureStorages};
 pub use error::TransportError;
 pub use evidence::Piece;
 pub use list::{Deleted, ListedImage, delete, list};

@@ -4,7 +4,7 @@ use securecp_oci::{ImageName, Reference, Transport};
 use securecp_registry::Registries;
 
 use crate::dir::{DirDestination, DirSource};
-use crate::docker::{DockerDestination, DockerSource, SignatureStorage};
+use crate::docker::{DockerDestination, DockerSource, SignatureStorage, SignatureStorages};
 use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
 use crate::oci::{OciArchiveDestination, OciDestination, OciSource};
 use crate::{DaemonAccess, Destination, SharedPlaces, Source, TransportError, daemon};
@@ -16,8 +16,8 @@ pub struct SourceOptions {
     pub shared_blob_dir: Option<PathBuf>,
     /// The registries, as this side meets them.
     pub registries: Registries,
-    /// Where the signatures of a registry's image live; without it none are looked up or stored.
-    pub signatures: Option<SignatureStorage>,
+    /// Where the signatures of a registry's image live; without it none are looked up.
+    pub signatures: Option<SignatureStorages>,
     /// The folder for temporary files, such as an archive that has to be uncompressed; the system's if there is none.
     pub tmpdir: Option<PathBuf>,
     /// The Docker engine of `docker-daemon:`.

@@ -147,7 +147,7 @@ pub(crate) struct SourceDoor<'a> {
 
 impl SourceDoor<'_> {
     pub(crate) fn open(&self, name: &ImageName) -> Result<Box<dyn Source>, Failure> {
-        let signatures = self.lookaside.of(name, &self.doors.net, &self.doors.tls)?;
+        let signatures = self.lookaside.of_source(name, &self.doors.net, &self.doors.tls)?;
         let options = SourceOptions { signatures, ..self.options.clone() };
         let opened = open_source(name, &options);
         Ok(opened.with_context(|| format!("initializing source {name}"))?)

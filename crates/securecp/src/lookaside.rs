@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use securecp_net::{Net, TlsOptions};
+use securecp_net::{HttpClient, Net, TlsOptions};
 use securecp_oci::{Escaped, ImageIdentity, ImageName, Reference, Transport};
-use securecp_transport::{SignatureLocation, SignatureLocator, SignatureStorage};
+use securecp_transport::{
+    SignatureLocation, SignatureLocator, SignatureStorage, SignatureStorages,
+};
 use securecp_trust::{Direction, LookasideBase, REGISTRIES_D_LIMIT, RegistriesD, SignaturePlace};
 
 use crate::failure::Failure;
@@ -21,7 +23,10 @@ const SYSTEM: &str = "/etc/containers/registries.d";
 
 /// What the configuration says about signatures.
 #[derive(Debug)]
-pub(crate) struct Lookaside {
+pub(crate) struct Lookaside(Arc<Places>);
+
+#[derive(Debug)]
+struct Places {
     config: RegistriesD,
     /// Where signatures are if the configuration names no place.
     usual: Option<LookasideBase>,
@@ -55,10 +60,10 @@ impl Lookaside {
         for member in config.ignored() {
             warn(&format!("registries.d: {member} is not known and has no effect"));
         }
-        Ok(Self { config, usual: usual_base(home.as_deref()) })
+        Ok(Self(Arc::new(Places { config, usual: usual_base(home.as_deref()) })))
     }
 
-    /// The place for the signatures of an image; only registries need one.
+    /// Where signatures of an image go; only registries need a place.
     pub(crate) fn of(
         &self,
         name: &ImageName,
@@ -68,16 +73,38 @@ impl Lookaside {
         if name.transport != Transport::Docker {
             return Ok(None);
         }
-        let reference = docker_reference(name)?;
-        let identity = ImageIdentity::docker(&reference);
-        let attachments = self.config.use_sigstore_attachments(&identity);
-        let base = |direction| self.config.lookaside(&identity, direction).or(self.usual.as_ref());
-        let (Some(read), Some(write)) = (base(Direction::Read), base(Direction::Write)) else {
-            let text = "no place for signatures: HOME is not set and registries.d names none";
-            return if attachments { Err(Failure::new(text)) } else { Ok(None) };
+        Ok(Some(self.0.storage(&docker_reference(name)?, &net.client(tls)?)))
+    }
+
+    /// Where signatures of an image are, at each place that it may be read from.
+    pub(crate) fn of_source(
+        &self,
+        name: &ImageName,
+        net: &Net,
+        tls: &TlsOptions,
+    ) -> Result<Option<SignatureStorages>, Failure> {
+        if name.transport != Transport::Docker {
+            return Ok(None);
+        }
+        let (places, http) = (Arc::clone(&self.0), net.client(tls)?);
+        Ok(Some(SignatureStorages::new(move |place| places.storage(place, &http))))
+    }
+}
+
+impl Places {
+    /// Without HOME there may be no place; what a registry keeps itself or has attached is looked for all the same.
+    fn storage(&self, reference: &Reference, http: &HttpClient) -> SignatureStorage {
+        let identity = ImageIdentity::docker(reference);
+        let place = |direction| {
+            let base = self.config.lookaside(&identity, direction).or(self.usual.as_ref());
+            base.map(|base| locator(base, reference))
         };
-        let (read, write) = (locator(read, &reference), locator(write, &reference));
-        Ok(Some(SignatureStorage { read, write, attachments, http: net.client(tls)? }))
+        SignatureStorage {
+            read: place(Direction::Read),
+            write: place(Direction::Write),
+            attachments: self.config.use_sigstore_attachments(&identity),
+            http: http.clone(),
+        }
     }
 }
 
@@ -141,12 +168,26 @@ mod tests {
         assert!(names[0].ends_with("/a.yaml") && names[1].ends_with("/b.yaml"), "{names:?}");
         let lookaside = Lookaside::load(Some(folder.path())).unwrap();
         let identity = ImageIdentity::docker(&"h.example/ns/app:v1".parse().unwrap());
-        let base = lookaside.config.lookaside(&identity, Direction::Read).unwrap();
+        let base = lookaside.0.config.lookaside(&identity, Direction::Read).unwrap();
         assert!(place(base).starts_with("/sigs/ns/app@sha256="), "{}", place(base));
         assert!(place(base).ends_with("/signature-2"));
         assert!(Lookaside::load(Some(Path::new("/nonexistent"))).is_err(), "it was named");
         fs::write(folder.path().join("d.yaml"), "docker: [").unwrap();
         assert!(Lookaside::load(Some(folder.path())).unwrap_err().to_string().contains("d.yaml"));
+    }
+
+    /// Signatures that a registry keeps or has attached do not depend on a home.
+    #[test]
+    fn without_a_place_there_is_still_a_storage() {
+        let files =
+            [("x.yaml", "docker: {h.example: {use-sigstore-attachments: true}}".as_bytes())];
+        let places = Places { config: RegistriesD::parse(files).unwrap(), usual: None };
+        let http = Net::default().client(&TlsOptions::default()).unwrap();
+        for (reference, attachments) in [("h.example/a:1", true), ("other.example/a:1", false)] {
+            let storage = places.storage(&reference.parse().unwrap(), &http);
+            assert!(storage.read.is_none() && storage.write.is_none());
+            assert_eq!(storage.attachments, attachments, "{reference}");
+        }
     }
 
     #[test]

@@ -7,13 +7,12 @@ use securecp_oci::{
 use securecp_registry::{Beside, BlobUpload, Client, ManifestName, Problem, RegistryError};
 
 use crate::docker::attachments::attach;
-use crate::docker::{SignatureStorage, evidence, failure, kept, reference};
+use crate::docker::{NO_PLACE, SignatureStorage, evidence, failure, kept, reference};
 use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, OfSignatures, Piece,
     Place, Requests, TransportError, Writing,
 };
 
-const NO_PLACE: &str = "no place for signatures is configured";
 /// What the reference says, too.
 const DISABLED: &str = "writing sigstore attachments is disabled by configuration";
 /// Tags that are moved at the same time.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_net::{HttpClient, NetError, Request, Url};
-use securecp_oci::{Digest, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature};
+use securecp_oci::{Digest, Reference, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature};
 
+use super::NO_PLACE;
 use crate::TransportError;
 
 /// Where one signature is, or would be.
@@ -26,13 +27,14 @@ pub enum SignatureLocation {
 /// Tells where signature number N (from 1) of a manifest is.
 pub type SignatureLocator = Arc<dyn Fn(&Digest, usize) -> SignatureLocation + Send + Sync>;
 
-/// Where the signatures of one repository live. Requests carry no credentials.
+/// Where the signatures of one repository live. Requests carry no credentials. What a registry keeps itself, or has
+/// attached to its images, needs no place.
 #[derive(Clone)]
 pub struct SignatureStorage {
-    /// Where they are read.
-    pub read: SignatureLocator,
-    /// Where they are written.
-    pub write: SignatureLocator,
+    /// Where they are read, if anywhere.
+    pub read: Option<SignatureLocator>,
+    /// Where they are written, if anywhere.
+    pub write: Option<SignatureLocator>,
     /// Whether signatures attached in the registry count too (`use-sigstore-attachments`).
     pub attachments: bool,
     /// Fetches what is not a file.
@@ -45,6 +47,28 @@ impl fmt::Debug for SignatureStorage {
     }
 }
 
+/// Where the signatures of images live, by the place that an image is read from: a mirror's are looked for under the
+/// mirror's name, as the reference does.
+#[derive(Clone)]
+pub struct SignatureStorages(Arc<dyn Fn(&Reference) -> SignatureStorage + Send + Sync>);
+
+impl SignatureStorages {
+    /// Takes what knows the storage for every place.
+    pub fn new(at: impl Fn(&Reference) -> SignatureStorage + Send + Sync + 'static) -> Self {
+        Self(Arc::new(at))
+    }
+
+    pub(crate) fn at(&self, place: &Reference) -> SignatureStorage {
+        (self.0)(place)
+    }
+}
+
+impl fmt::Debug for SignatureStorages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignatureStorages").finish_non_exhaustive()
+    }
+}
+
 impl SignatureStorage {
     /// The signatures of a manifest; only a definite "not there" ends the list.
     pub(crate) fn signatures(
@@ -52,17 +76,25 @@ impl SignatureStorage {
         digest: &Digest,
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
-        self.list(&self.read, digest, scope)
+        match &self.read {
+            Some(read) => self.list(read, digest, scope),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Whether signatures can be stored.
     pub(crate) fn is_writable(&self, digest: &Digest) -> bool {
-        matches!((self.write)(digest, 1), SignatureLocation::File(_))
+        matches!(self.first(digest), Some(SignatureLocation::File(_)))
     }
 
     /// Tells one storage from another.
-    pub(crate) fn identity(&self, digest: &Digest) -> (SignatureLocation, bool) {
-        ((self.write)(digest, 1), self.attachments)
+    pub(crate) fn identity(&self, digest: &Digest) -> (Option<SignatureLocation>, bool) {
+        (self.first(digest), self.attachments)
+    }
+
+    /// Where the first signature is written.
+    fn first(&self, digest: &Digest) -> Option<SignatureLocation> {
+        self.write.as_ref().map(|write| write(digest, 1))
     }
 
     /// Adds what is not there yet and reads everything back. What others stored is never replaced.
@@ -72,14 +104,18 @@ impl SignatureStorage {
         signatures: &[Signature],
         scope: &Scope,
     ) -> Result<(), TransportError> {
+        let write = self.write.as_ref().ok_or_else(|| TransportError::Unsupported {
+            name: format!("signatures of {digest}"),
+            problem: NO_PLACE.to_owned(),
+        })?;
         for signature in signatures {
-            self.add_one(digest, signature, scope)?;
+            self.add_one(write, digest, signature, scope)?;
         }
-        let there = self.list(&self.write, digest, scope)?;
+        let there = self.list(write, digest, scope)?;
         match signatures.iter().find(|signature| !there.contains(signature)) {
             Some(_) => Err(TransportError::NotFound {
                 subject: format!("a signature of {digest} that was just stored"),
-                place: shown(&(self.write)(digest, 1)),
+                place: shown(&write(digest, 1)),
             }),
             None => Ok(()),
         }
@@ -88,23 +124,24 @@ impl SignatureStorage {
     /// The first free number is taken by a link, which never replaces a file, so that two writers keep both.
     fn add_one(
         &self,
+        write: &SignatureLocator,
         digest: &Digest,
         signature: &Signature,
         scope: &Scope,
     ) -> Result<(), TransportError> {
-        let mut there = self.list(&self.write, digest, scope)?;
+        let mut there = self.list(write, digest, scope)?;
         while !there.contains(signature) {
             if there.len() >= SIGNATURE_COUNT_LIMIT {
-                return Err(too_many(&(self.write)(digest, there.len())));
+                return Err(too_many(&write(digest, there.len())));
             }
-            let SignatureLocation::File(path) = (self.write)(digest, there.len() + 1) else {
-                let place = shown(&(self.write)(digest, 1));
+            let SignatureLocation::File(path) = write(digest, there.len() + 1) else {
+                let place = shown(&write(digest, 1));
                 let problem = "Writing directly to a http lookaside is not supported".to_owned();
                 return Err(TransportError::Unsupported { name: place, problem });
             };
             let placed = place_file(&path, &signature.to_blob());
             placed.map_err(|source| io_error("storing signature", &path, source))?;
-            there = self.list(&self.write, digest, scope)?;
+            there = self.list(write, digest, scope)?;
         }
         Ok(())
     }
@@ -225,7 +262,8 @@ mod tests {
             SignatureLocation::File(folder.join(name).join(format!("signature-{number}")))
         });
         let http = Net::default().client(&TlsOptions::default()).unwrap();
-        SignatureStorage { read: Arc::clone(&locate), write: locate, attachments: false, http }
+        let (read, write) = (Some(Arc::clone(&locate)), Some(locate));
+        SignatureStorage { read, write, attachments: false, http }
     }
 
     fn signature(text: &str) -> Signature {
@@ -234,6 +272,18 @@ mod tests {
 
     fn digest() -> Digest {
         Digest::of(Algorithm::Sha256, b"manifest")
+    }
+
+    /// Whoever has no home still has what registries keep.
+    #[test]
+    fn without_a_place_nothing_is_found_and_nothing_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let placeless = SignatureStorage { read: None, write: None, ..storage(folder.path()) };
+        let scope = Scope::new();
+        assert!(placeless.signatures(&digest(), &scope).unwrap().is_empty());
+        assert!(!placeless.is_writable(&digest()));
+        let error = placeless.add(&digest(), &[signature("a")], &scope).unwrap_err();
+        assert!(error.to_string().contains("no place for signatures"), "{error}");
     }
 
     #[test]
@@ -272,7 +322,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = storage(folder.path());
         storage.add(&digest(), &[signature("a")], &Scope::new()).unwrap();
-        let SignatureLocation::File(second) = (storage.read)(&digest(), 2) else { unreachable!() };
+        let SignatureLocation::File(second) = storage.read.as_ref().unwrap()(&digest(), 2) else {
+            unreachable!()
+        };
         fs::create_dir(&second).unwrap();
         assert!(storage.signatures(&digest(), &Scope::new()).is_err());
         fs::remove_dir(&second).unwrap();
@@ -284,7 +336,8 @@ mod tests {
     fn an_address_cannot_be_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut storage = storage(folder.path());
-        storage.write = Arc::new(|_, _| SignatureLocation::Http("http://127.0.0.1:1/s".to_owned()));
+        storage.write =
+            Some(Arc::new(|_, _| SignatureLocation::Http("http://127.0.0.1:1/s".to_owned())));
         assert!(!storage.is_writable(&digest()));
         assert!(storage.add(&digest(), &[signature("a")], &Scope::new()).is_err());
     }

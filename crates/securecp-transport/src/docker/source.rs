@@ -8,7 +8,7 @@ use securecp_oci::{
 use securecp_registry::{Beside, Client, ManifestName, Registries};
 
 use crate::docker::attachments::attached;
-use crate::docker::{SignatureStorage, failure, kept, reference};
+use crate::docker::{SignatureStorages, failure, kept, reference};
 use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
 
 /// An image in a registry, to be read.
@@ -17,7 +17,7 @@ pub(crate) struct DockerSource {
     identity: ImageIdentity,
     reference: Reference,
     registries: Registries,
-    signatures: Option<SignatureStorage>,
+    signatures: Option<SignatureStorages>,
     root: Mutex<Option<Root>>,
 }
 
@@ -26,6 +26,8 @@ pub(crate) struct DockerSource {
 struct Root {
     client: Client,
     beside: Arc<Beside>,
+    /// What the image is called there.
+    place: Reference,
     manifest: RawManifest,
 }
 
@@ -56,12 +58,13 @@ impl DockerSource {
     fn read_root(&self, scope: &Scope) -> Result<Root, TransportError> {
         let read = self.registries.read(&self.reference, |client, place| {
             // A reference always has a tag or a digest here; a rewritten one keeps it.
-            ManifestName::of(place).map(|name| client.manifest(name, scope)).transpose()
+            let found = ManifestName::of(place).map(|name| client.manifest(name, scope));
+            found.transpose().map(|found| found.map(|manifest| (place.clone(), manifest)))
         });
         match read.map_err(failure)? {
-            (client, Some(manifest)) => {
+            (client, Some((place, manifest))) => {
                 let beside = Arc::new(Beside::new(client.clone()));
-                Ok(Root { client, beside, manifest })
+                Ok(Root { client, beside, place, manifest })
             }
             (_, None) => Err(TransportError::Name {
                 name: self.name.clone(),
@@ -134,8 +137,8 @@ impl Source for DockerSource {
     }
 
     /// The signatures that the registry keeps itself, or else those in the lookaside store, then those attached in the
-    /// registry where the configuration says so.
-    /// Without a store nothing is looked up, and a policy that needs a signature refuses the image.
+    /// registry where the configuration says so. Everything by the name of the place that was read, which may be a mirror.
+    /// Without a store nothing is looked up there, and a policy that needs a signature refuses the image.
     fn signatures(
         &self,
         manifest: &RawManifest,
@@ -143,8 +146,9 @@ impl Source for DockerSource {
         scope: &Scope,
     ) -> Result<Vec<Signature>, TransportError> {
         scope.check()?;
-        let Some(storage) = &self.signatures else { return Ok(Vec::new()) };
-        let client = self.chosen(scope)?.client;
+        let Some(storages) = &self.signatures else { return Ok(Vec::new()) };
+        let Root { client, place, .. } = self.chosen(scope)?;
+        let storage = storages.at(&place);
         let mut found = match kept::keeps(&client, scope)? {
             true => kept::signatures(&client, manifest.digest(), scope)?,
             false => storage.signatures(manifest.digest(), scope)?,

@@ -1,20 +1,21 @@
 //! `docker:` against the embedded registry.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use securecp_layer::Scope;
 use securecp_net::{Net, TlsOptions};
 use securecp_oci::ImageName;
 use securecp_registry::{Access, Login, Registries};
 use securecp_server::{Options, Running, Server};
 use securecp_transport::{
-    Destination, DestinationOptions, SignatureLocation, SignatureLocator, SignatureStorage, Source,
-    SourceOptions, TransportError, open_destination, open_source,
+    Destination, DestinationOptions, Place, SignatureLocation, SignatureLocator, SignatureStorage,
+    SignatureStorages, Source, SourceOptions, TransportError, open_destination, open_source,
 };
 use tempfile::TempDir;
 
-use crate::suite::{Fixture, Notices};
+use crate::suite::{self, Fixture, Notices, sample};
 
 /// A repository of a registry of its own.
 pub(crate) struct Repository {
@@ -42,7 +43,7 @@ impl Repository {
             SignatureLocation::File(folder.join(name).join(format!("signature-{number}")))
         });
         let http = Net::default().client(&TlsOptions::default()).unwrap();
-        let (read, write) = (Arc::clone(&locate), locate);
+        let (read, write) = (Some(Arc::clone(&locate)), Some(locate));
         Some(SignatureStorage { read, write, attachments: true, http })
     }
 
@@ -73,9 +74,10 @@ impl Repository {
 
 impl Fixture for Repository {
     fn source(&self) -> Result<Box<dyn Source>, TransportError> {
+        let signatures = self.signatures();
         let options = SourceOptions {
             registries: Self::registries(),
-            signatures: self.signatures(),
+            signatures: signatures.map(|one| SignatureStorages::new(move |_| one.clone())),
             ..SourceOptions::default()
         };
         open_source(&self.name(), &options)
@@ -124,4 +126,38 @@ impl Fixture for Repository {
     fn keeps_blobs(&self) -> bool {
         true
     }
+}
+
+/// What is read from a mirror has its signatures where the mirror's are, while policies go by the name that was given.
+#[test]
+fn a_mirrors_signatures_are_looked_for_under_its_name() {
+    let mirror = Repository::with_signatures();
+    suite::write(&mirror, &sample::image("mirrored"));
+    let place = tempfile::tempdir().unwrap();
+    let conf = place.path().join("registries.conf");
+    let address = mirror.registry.address();
+    let text = format!(
+        "[[registry]]\nprefix=\"r.example\"\nlocation=\"r.example\"\n\
+         [[registry.mirror]]\nlocation=\"{address}\"\ninsecure=true\n"
+    );
+    fs::write(&conf, text).unwrap();
+    let access =
+        Access { login: Login::Anonymous, registries_conf: Some(conf), ..Access::default() };
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (note, storage) = (Arc::clone(&asked), mirror.signatures().unwrap());
+    let signatures = SignatureStorages::new(move |place| {
+        note.lock().unwrap().push(place.to_string());
+        storage.clone()
+    });
+    let options = SourceOptions {
+        registries: Registries::new(Net::default(), access),
+        signatures: Some(signatures),
+        ..SourceOptions::default()
+    };
+    let name = "docker://r.example/some/image:v1".parse().unwrap();
+    let source = open_source(&name, &options).unwrap();
+    let root = source.root(&Scope::new()).unwrap();
+    assert!(source.signatures(&root, Place::Root, &Scope::new()).unwrap().is_empty());
+    assert_eq!(*asked.lock().unwrap(), [format!("{address}/some/image:v1")]);
+    assert_eq!(source.identity().scope, "r.example/some/image:v1");
 }
