@@ -23,15 +23,19 @@ fn allowed(text: &str) -> Arrows {
     .collect()
 }
 
-/// What the manifests say, development dependencies apart.
-fn actual() -> Arrows {
+fn metadata() -> serde_json::Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What the manifests say, development dependencies apart.
+fn actual() -> Arrows {
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     packages
         .iter()
@@ -94,6 +98,22 @@ fn every_lesson_has_its_tests() {
     functions(&root().join("crates"), &mut found);
     functions(&root().join("tests"), &mut found);
     assert_eq!(named.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+/// `cargo run` in a checkout, the first command of the README, must not ask which program is meant.
+#[test]
+fn cargo_run_starts_the_program() {
+    let metadata = metadata();
+    let usual = metadata["workspace_default_members"].as_array().unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let targets = packages
+        .filter(|package| usual.contains(&package["id"]))
+        .flat_map(|package| package["targets"].as_array().unwrap());
+    let is_program =
+        |target: &&serde_json::Value| target["kind"].as_array().unwrap().contains(&"bin".into());
+    let programs: Vec<&str> =
+        targets.filter(is_program).map(|target| target["name"].as_str().unwrap()).collect();
+    assert_eq!(programs, ["securecp"]);
 }
 
 #[test]
