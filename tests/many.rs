@@ -315,17 +315,17 @@ fn many_names_of_one_layout_need_few_open_files() {
     image::single(&layout);
     let mut index: Value = serde_json::from_slice(&place.read("image/index.json")).unwrap();
     let entry = index["manifests"][0].clone();
-    let names = (0..300).map(|number| {
+    let names = (0..180).map(|number| {
         let mut entry = entry.clone();
         entry["annotations"]["org.opencontainers.image.ref.name"] = format!("v{number}").into();
         entry
     });
     index["manifests"] = names.collect();
     place.write("image/index.json", index.to_string());
-    let output = with_open_files(&place, "-n 250", "copy -q --all-tags oci:image oci:copy");
+    let output = with_open_files(&place, "-n 160", "copy -q --all-tags oci:image oci:copy");
     assert!(output.status.success(), "{output:?}");
     let copied: Value = serde_json::from_slice(&place.read("copy/index.json")).unwrap();
-    assert_eq!(copied["manifests"].as_array().unwrap().len(), 300);
+    assert_eq!(copied["manifests"].as_array().unwrap().len(), 180);
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn the_limit_on_open_files_is_raised_as_far_as_is_allowed() {
     image::single(&place.path("image"));
     place.ok("copy -q oci:image:v1 dir:0");
     std::fs::create_dir(place.path("all")).unwrap();
-    for number in 0..100 {
+    for number in 0..70 {
         let copy = ["-r", "0", &format!("all/{number}")].map(str::to_owned);
         let words: Vec<&str> = copy.iter().map(String::as_str).collect();
         assert!(place.command_of("cp".as_ref(), &words).status().unwrap().success());
@@ -344,7 +344,7 @@ fn the_limit_on_open_files_is_raised_as_far_as_is_allowed() {
     let line = format!("sync -q --src dir --dest docker --dest-tls-verify=false all {to}");
     let output = with_open_files(&place, "-S -n 64", &line);
     assert!(output.status.success(), "{output:?}");
-    for number in 0..100 {
+    for number in 0..70 {
         assert!(tag(registry.address(), &format!("mirror/{number}:latest")).is_some());
     }
 }

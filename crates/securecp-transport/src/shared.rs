@@ -2,11 +2,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use securecp_oci::{Algorithm, Digest};
 
 use crate::TransportError;
 use crate::archive::Container;
 use crate::folder::Folder;
+use crate::oci::{Beside, LayoutIndex};
 
 /// What several images are read from, opened once for all of them: folders of layouts, and archives, which may have to be
 /// unpacked. Clones share it. What nobody uses any longer is closed, and what was exchanged meanwhile is opened anew.
@@ -19,8 +22,37 @@ pub struct SharedPlaces {
 struct Open {
     folders: HashMap<PathBuf, Weak<Folder>>,
     archives: HashMap<PathBuf, (State, Weak<Container>)>,
+    evidence: HashMap<Listing, Weak<SharedEvidence>>,
     swept: HashSet<PathBuf>,
 }
+
+/// The evidence in one layout, looked for by the first who asks while the others wait for it.
+#[derive(Debug)]
+pub(crate) struct SharedEvidence {
+    index: LayoutIndex,
+    found: OnceLock<Beside>,
+    looking: Mutex<()>,
+}
+
+impl SharedEvidence {
+    /// What was found, or what `look` finds. A failure is nobody else's.
+    pub(crate) fn or_look(
+        &self,
+        look: impl FnOnce(&LayoutIndex) -> Result<Beside, TransportError>,
+    ) -> Result<&Beside, TransportError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let _alone = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.found.get() {
+            Some(found) => Ok(found),
+            None => look(&self.index).map(|found| self.found.get_or_init(|| found)),
+        }
+    }
+}
+
+/// Where evidence was looked for: by which `index.json` of which layout, with the manifests in which folder.
+type Listing = (PathBuf, Digest, Option<PathBuf>);
 
 /// What an archive was when it was opened: another file, or the same with other bytes, differs in some of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +99,26 @@ impl SharedPlaces {
         open.archives.retain(|_, (_, container)| container.strong_count() > 0);
         open.archives.insert(path.to_owned(), (state, Arc::downgrade(&container)));
         container
+    }
+
+    /// The evidence in a layout, which everybody who reads the same one fills in or finds.
+    pub(crate) fn evidence(
+        &self,
+        layout: &Path,
+        index: LayoutIndex,
+        blobs: Option<&Path>,
+    ) -> Arc<SharedEvidence> {
+        let digest = Digest::of(Algorithm::Sha256, index.bytes());
+        let listing = (layout.to_owned(), digest, blobs.map(Path::to_owned));
+        let mut open = self.open();
+        if let Some(found) = open.evidence.get(&listing).and_then(Weak::upgrade) {
+            return found;
+        }
+        let (found, looking) = (OnceLock::new(), Mutex::default());
+        let new = Arc::new(SharedEvidence { index, found, looking });
+        open.evidence.retain(|_, evidence| evidence.strong_count() > 0);
+        open.evidence.insert(listing, Arc::downgrade(&new));
+        new
     }
 
     /// Whether nobody has asked so about `folder` before.

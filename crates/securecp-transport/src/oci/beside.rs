@@ -12,7 +12,7 @@ pub(super) type ReadManifest<'a> = dyn Fn(&Descriptor) -> Result<RawManifest, Tr
 /// The evidence in a layout, from one look at its index: entries named as the fallback tags of registries, which is how
 /// it is written here, and entries whose manifest has a subject, which is how oras and regctl write it.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
+pub(crate) struct Beside {
     named: HashMap<String, Descriptor>,
     referring: HashMap<Digest, Vec<Descriptor>>,
 }

@@ -16,6 +16,7 @@ mod source;
 mod writing;
 
 pub(crate) use archive::OciArchiveDestination;
+pub(crate) use beside::Beside;
 pub(crate) use delete::delete;
 pub(crate) use destination::OciDestination;
 pub(crate) use index::LayoutIndex;

@@ -12,6 +12,7 @@ use super::{LayoutIndex, LayoutName, Selection};
 use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
+use crate::shared::SharedEvidence;
 use crate::{Place, SharedPlaces, Source, SourceOptions, SourceTraits, TransportError};
 
 /// An image read from an OCI layout, in a folder or an archive.
@@ -23,7 +24,9 @@ pub(crate) struct OciSource {
     /// Where `ALG/HEX` is, when it is not below the layout's own `blobs`.
     shared_blobs: Option<Arc<Folder>>,
     root: OnceLock<RawManifest>,
-    beside: OnceLock<Beside>,
+    /// Shared with the other images of the layout.
+    beside: OnceLock<Arc<SharedEvidence>>,
+    shared: SharedPlaces,
 }
 
 impl OciSource {
@@ -35,7 +38,8 @@ impl OciSource {
         let shared_blobs = shared_blobs.map(|blobs| shared_folder(blobs, &options.shared));
         let shared_blobs = shared_blobs.transpose()?;
         let layout = path.shared_folder(name, &options.shared)?;
-        Ok(Self { shared_blobs, ..Self::new(name, selection, &path, layout) })
+        let shared = options.shared.clone();
+        Ok(Self { shared_blobs, shared, ..Self::new(name, selection, &path, layout) })
     }
 
     /// Takes the layout in an archive; everything is read later.
@@ -46,7 +50,8 @@ impl OciSource {
         let LayoutName { path, selection } = LayoutName::parse(name)?;
         let path = Resolved::new(name, &path)?;
         let layout = options.shared.archive(path.as_path(), options.tmpdir.as_deref());
-        Ok(Self::new(name, selection, &path, layout))
+        let shared = options.shared.clone();
+        Ok(Self { shared, ..Self::new(name, selection, &path, layout) })
     }
 
     fn new(
@@ -63,6 +68,7 @@ impl OciSource {
             shared_blobs: None,
             root: OnceLock::new(),
             beside: OnceLock::new(),
+            shared: SharedPlaces::default(),
         }
     }
 
@@ -97,15 +103,21 @@ impl OciSource {
 
     fn beside(&self, scope: &Scope) -> Result<&Beside, TransportError> {
         self.layout.prepare(scope)?;
-        if let Some(found) = self.beside.get() {
-            return Ok(found);
-        }
-        let index = read_layout(self.layout.as_ref())?;
-        let found = Beside::read(&index, |entry| {
-            scope.check()?;
-            self.read_manifest(entry).map(Some)
-        })?;
-        Ok(self.beside.get_or_init(|| found))
+        let shared = match self.beside.get() {
+            Some(shared) => shared,
+            None => {
+                let index = read_layout(self.layout.as_ref())?;
+                let blobs = self.shared_blobs.as_deref().map(Folder::path);
+                let shared = self.shared.evidence(self.layout.place(), index, blobs);
+                self.beside.get_or_init(|| shared)
+            }
+        };
+        shared.or_look(|index| {
+            Beside::read(index, |entry| {
+                scope.check()?;
+                self.read_manifest(entry).map(Some)
+            })
+        })
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_oci::{Attached, Declared, MediaType, RawManifest, referrers_tag};
-use securecp_transport::{Naming, Piece, Place, Source, TransportError};
+use securecp_transport::{
+    Naming, Piece, Place, Source, SourceOptions, TransportError, open_source,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -103,6 +105,31 @@ fn referrers_are_found_as_plain_entries_and_under_the_fallback_name() {
     assert_eq!(kinds(&layout, &image), ["b", "a"], "each once");
     assert_eq!(kinds(&layout, &first), ["c"], "a referrer of a referrer");
     assert!(kinds(&layout, &other).is_empty());
+}
+
+#[test]
+fn images_of_one_layout_look_for_evidence_once() {
+    let (image, other) = (sample::image("one").manifest, sample::image("two").manifest);
+    let (first, second) = (artifact("a", &image), artifact("b", &image));
+    let mut layout = Layout::new();
+    layout.enter(&image, Some("v1"));
+    layout.enter(&other, Some("v2"));
+    layout.enter(&first, None);
+    let (options, path) = (SourceOptions::default(), layout.place.path().to_owned());
+    let open = |name: &str| {
+        let name = format!("oci:{}:{name}", path.display());
+        open_source(&name.parse().unwrap(), &options).unwrap()
+    };
+    let count =
+        |source: &dyn Source| source.referrers(image.digest(), &Scope::new()).map(|r| r.len());
+    let (one, two, late) = (open("v1"), open("v2"), open("v2"));
+    assert_eq!(count(&*one).unwrap(), 1);
+    fs::remove_file(layout.blob(&first)).unwrap();
+    assert_eq!(count(&*two).unwrap(), 1, "nothing is read again");
+    layout.enter(&second, None);
+    assert!(count(&*late).is_err(), "another index is another question");
+    layout.store(&first);
+    assert_eq!(count(&*late).unwrap(), 2);
 }
 
 #[test]
