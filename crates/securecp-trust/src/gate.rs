@@ -321,6 +321,16 @@ impl Bench<'_> {
     }
 }
 
+/// Judges one manifest under one requirement of a policy.
+pub(crate) fn meets(
+    identity: &ImageIdentity,
+    requirement: &Requirement,
+    subject: &Subject,
+    gate: &Gate<'_>,
+) -> RequirementVerdict {
+    Bench { identity, requirements: &[], gate }.judge_requirement(requirement, subject)
+}
+
 /// The simple-signing signatures with their places; sigstore ones are invisible to `signedBy`.
 fn simple(subject: &Subject) -> Result<Vec<(usize, &[u8])>, Denial> {
     let found: Vec<_> = numbered(subject)?

@@ -27,6 +27,7 @@ mod signed;
 mod sigstore;
 mod simple;
 mod verdict;
+mod vouch;
 
 pub use gate::{
     Admitted, FetchFailure, Gate, IndexSignature, Judged, KEY_LIMIT, KeyReader, Subject,
@@ -60,3 +61,4 @@ pub use verdict::{
     Denial, KeyFault, Outcome, Refusal, RequirementVerdict, SignatureFault, SignatureVerdict,
     Signer, SubjectVerdict, Verdict,
 };
+pub use vouch::{Judgement, NotVouched, Vouched, WitnessError, Witnesses};

@@ -26,6 +26,7 @@ use super::evidence::Evidence;
 use super::fault::SigstoreFault;
 use super::log_entry::{LogEntryFault, Set};
 use super::public_key::PublicKey;
+use super::trust_file::TrustFault;
 use super::trusted_root::{TrustedRoot, at_seconds};
 
 /// The media type of the bundles that are read here; also the artifact type of the manifests that carry them.
@@ -37,6 +38,8 @@ const LIST_LIMIT: usize = 64;
 const EVIDENCE_LIMIT: usize = 8;
 
 pub(super) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// The statements that cosign 2 attests.
+const OLD_STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v0.1";
 /// What cosign calls a statement that is only a signature.
 pub(super) const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
 
@@ -152,33 +155,37 @@ pub enum BundleFault {
 }
 
 /// A bundle that has been read, and not yet verified.
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     bundle: Bundle,
     /// What was signed instead of the manifest, in attachments.
     payload: Option<Vec<u8>>,
     /// The certificates that came along, in attachments.
     links: Vec<CertificateDer<'static>>,
+    /// Whether logs promise instead of proving, in attachments.
+    promised: bool,
     /// What it must be to count.
     wanted: Wanted,
 }
 
 /// What the content of a bundle must be. Nothing is ever both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// A signature, or a statement that says no more than "signed".
     Signature,
     /// A statement of this predicate type.
     Statement(&'static str),
+    /// A signature, or a statement of whatever type: evidence that is carried, and decides nothing.
+    Anything,
 }
 
 impl Candidate {
     /// Reads a bundle, bounded and without double members.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, BundleFault> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, BundleFault> {
         Self::read_as(Wanted::Signature, bytes)
     }
 
     /// The same of a bundle that is to be something else.
-    pub(super) fn read_as(wanted: Wanted, bytes: &[u8]) -> Result<Self, BundleFault> {
+    pub(crate) fn read_as(wanted: Wanted, bytes: &[u8]) -> Result<Self, BundleFault> {
         let value = json::parse(bytes, Limits::bytes(SIGNATURE_LIMIT)).map_err(format)?;
         check_lists(&value)?;
         let bundle: Bundle = serde_json::from_value(value).map_err(format)?;
@@ -191,12 +198,40 @@ impl Candidate {
         if found > EVIDENCE_LIMIT {
             return Err(BundleFault::TooLong { found, limit: EVIDENCE_LIMIT });
         }
-        Ok(Self { bundle, payload: None, links: Vec::new(), wanted })
+        Ok(Self { bundle, payload: None, links: Vec::new(), promised: false, wanted })
+    }
+
+    /// Whether it says that the manifest is signed, and nothing else. Only what was verified says anything.
+    pub(crate) fn is_signature(&self) -> bool {
+        self.require(Wanted::Signature).is_ok()
     }
 
     /// Takes an attachment for what it is: a bundle of the first version in other clothes, with a promise of the log and
     /// without a proof.
-    pub(super) fn of_attachment(evidence: &Evidence<'_>) -> Result<Self, SigstoreFault> {
+    pub(crate) fn of_attachment(evidence: &Evidence<'_>) -> Result<Self, SigstoreFault> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, evidence.payload);
+        let signature = json!({
+            "messageDigest": {"algorithm": "SHA2_256", "digest": base64::encode(digest.as_ref())},
+            "signature": base64::encode(&evidence.signature),
+        });
+        let found = Self::attached(evidence, ("messageSignature", signature), Wanted::Signature)?;
+        Ok(Self { payload: Some(evidence.payload.to_vec()), ..found })
+    }
+
+    /// Takes an attested statement for what it is, in the same way: the layer is the envelope, and signs itself.
+    pub(crate) fn of_attestation(evidence: &Evidence<'_>) -> Result<Self, TrustFault> {
+        let limits = Limits::bytes(SIGNATURE_LIMIT);
+        let envelope = json::parse(evidence.payload, limits).map_err(format)?;
+        check_lists(&envelope)?;
+        Ok(Self::attached(evidence, ("dsseEnvelope", envelope), Wanted::Anything)?)
+    }
+
+    /// The content of a layer with what its annotations say of it.
+    fn attached(
+        evidence: &Evidence<'_>,
+        (member, content): (&str, Value),
+        wanted: Wanted,
+    ) -> Result<Self, SigstoreFault> {
         let material = match evidence.annotation(annotation::CERTIFICATE) {
             Ok(pem) => {
                 let der = certificate::only(pem.as_bytes())?;
@@ -206,24 +241,17 @@ impl Candidate {
         };
         let entry = evidence.annotation(annotation::BUNDLE).ok();
         let entry = entry.map(Set::parse).transpose()?.map(|set| log_entry(&set)).transpose()?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, evidence.payload);
-        let mut bundle = json!({
-            "mediaType": MediaType::Bundle0_1.as_str(),
-            "verificationMaterial": material,
-            "messageSignature": {
-                "messageDigest": {"algorithm": "SHA2_256", "digest": base64::encode(digest.as_ref())},
-                "signature": base64::encode(&evidence.signature),
-            },
-        });
+        let media_type = MediaType::Bundle0_1.as_str();
+        let mut bundle = json!({"mediaType": media_type, "verificationMaterial": material});
+        bundle[member] = content;
         bundle["verificationMaterial"]["tlogEntries"] = entry.into_iter().collect();
         let bundle = serde_json::from_value(bundle)
             .map_err(|error| LogEntryFault::malformed("annotation", &error))?;
-        let (payload, links) = (Some(evidence.payload.to_vec()), evidence.links()?);
-        Ok(Self { bundle, payload, links, wanted: Wanted::Signature })
+        Ok(Self { bundle, payload: None, links: evidence.links()?, promised: true, wanted })
     }
 
     /// Whether a certificate names the signer; otherwise a key must be known.
-    pub(super) fn has_certificate(&self) -> bool {
+    pub(crate) fn has_certificate(&self) -> bool {
         self.bundle.signing_certificate().is_some()
     }
 
@@ -254,7 +282,7 @@ impl Candidate {
     }
 
     /// Verifies a bundle without certificate over the bytes of a manifest with a trusted key.
-    pub(super) fn verify_key(
+    pub(crate) fn verify_key(
         &self,
         manifest: &[u8],
         root: &TrustedRoot,
@@ -315,8 +343,7 @@ impl Candidate {
         if entries.is_empty() {
             return missing("there is no entry");
         }
-        let old = self.payload.is_some();
-        let proven = |entry: &TransparencyLogEntry| match old {
+        let proven = |entry: &TransparencyLogEntry| match self.promised {
             true => entry.inclusion_promise.is_some(),
             false => entry.inclusion_proof.is_some(),
         };
@@ -355,20 +382,26 @@ impl Candidate {
     /// A statement that is wanted as a signature must say no more than "signed" (CVE-2022-35929), and a signature over the
     /// bare bytes is no statement.
     fn require_content(&self) -> Result<(), BundleFault> {
-        let wanted = match (self.wanted, &self.bundle.content) {
-            (Wanted::Signature, SignatureContent::DsseEnvelope(_)) => SIGN_PREDICATE,
-            (Wanted::Signature, _) => return Ok(()),
-            (Wanted::Statement(predicate), SignatureContent::DsseEnvelope(_)) => predicate,
+        self.require(self.wanted)
+    }
+
+    fn require(&self, wanted: Wanted) -> Result<(), BundleFault> {
+        let wanted = match (wanted, &self.bundle.content) {
+            (Wanted::Signature, SignatureContent::DsseEnvelope(_)) => Some(SIGN_PREDICATE),
+            (Wanted::Statement(predicate), SignatureContent::DsseEnvelope(_)) => Some(predicate),
+            (Wanted::Anything, SignatureContent::DsseEnvelope(_)) => None,
+            (Wanted::Signature | Wanted::Anything, _) => return Ok(()),
             (Wanted::Statement(_), _) => return Err(format("no statement")),
         };
         let statement = self.statement()?;
         let text = |key| statement.get(key).and_then(Value::as_str).unwrap_or_default();
-        if text("_type") != STATEMENT_TYPE {
+        let old = wanted.is_none() && text("_type") == OLD_STATEMENT_TYPE;
+        if text("_type") != STATEMENT_TYPE && !old {
             return Err(format(format!("statement of type {:?}", shown(text("_type")))));
         }
         let found = text("predicateType");
         let other = || BundleFault::OtherPredicate { found: shown(found) };
-        (found == wanted).then_some(()).ok_or_else(other)
+        wanted.is_none_or(|wanted| found == wanted).then_some(()).ok_or_else(other)
     }
 
     /// Whether the envelope holds exactly these bytes, whoever signed them.

@@ -10,7 +10,7 @@ use super::log_entry::Claim;
 use super::public_key::PublicKey;
 
 /// What one attachment brings along.
-pub(super) struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     pub(super) payload: &'a [u8],
     annotations: &'a Annotations,
     pub(super) signature: Vec<u8>,
@@ -26,6 +26,14 @@ impl<'a> Evidence<'a> {
         let signature = base64::decode(encoded)
             .map_err(|error| SigstoreFault::Base64 { failure: error.to_string() })?;
         Ok(Self { payload, annotations, signature })
+    }
+
+    /// A layer whose signature stands in what it holds.
+    pub(crate) fn of_envelope(signature: &'a Signature) -> Result<Self, SigstoreFault> {
+        let Signature::Sigstore { payload, annotations, .. } = signature else {
+            return Err(SigstoreFault::MissingAnnotation { annotation: annotation::SIGNATURE });
+        };
+        Ok(Self { payload, annotations, signature: Vec::new() })
     }
 
     pub(super) fn annotation(&self, key: &'static str) -> Result<&'a str, SigstoreFault> {

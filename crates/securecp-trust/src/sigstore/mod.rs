@@ -24,22 +24,27 @@ mod trusted_root;
 
 pub use artifact::{ArtifactFault, BundleArtifact, StoredBundle};
 pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
+pub(crate) use bundle::{Candidate, Wanted};
 pub use certificate::CertificateFault;
 pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};
+pub(crate) use evidence::Evidence as AttachedEvidence;
 pub use fault::{SigstoreFault, SigstoreKeyFault};
 pub use issued::SignerCertificate;
 pub use log_entry::LogEntryFault;
 pub use private_key::{SigstoreKey, SigstoreKeyError};
+pub(crate) use public_key::PublicKey;
 pub use public_key::PublicKeyFault;
 pub use record::{
     ChangeRecord, RECORD_LIMIT, RECORD_PREDICATE, RecordError, RecordedChange, RecordedEvidence,
     RecordedRecipients, RecordedRequirement, RecordedSource, RecordedVerdict,
 };
-pub(crate) use requirement::sigstore_signed;
+pub(crate) use requirement::{lone_keys, sigstore_signed};
 pub use signer::{AttachmentDraft, SigstoreSignError, SigstoreSigner};
+pub(crate) use trust_file::{Endorsed, Trusted};
 pub use trust_file::{
     Evidence, Found, FoundVerdict, RecordFault, RecordVerdict, RuleFault, SignerFault,
     StoredRecords, TRUST_FILE_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault,
     TrustFile, TrustFileError, TrustReport, TrustVerdict,
 };
+pub(crate) use trusted_root::TrustedRoot;
 pub use trusted_root::{TRUSTED_ROOT_LIMIT, TrustedRootError};

@@ -37,6 +37,17 @@ pub(crate) fn sigstore_signed(
     Ok(first_accepted(RequirementKind::SigstoreSigned, signatures, judge))
 }
 
+/// Keys that may sign anything by themselves, without a log having to see it; `None` where the requirement asks for more.
+pub(crate) fn lone_keys(
+    gate: &Gate<'_>,
+    requirement: &SigstoreSigned,
+) -> Result<Option<Vec<PublicKey>>, KeyFault> {
+    Ok(match Trust::load(gate, requirement)? {
+        Trust::Keys(keys) => Some(keys),
+        _ => None,
+    })
+}
+
 /// The keys or certificates of one requirement, read.
 enum Trust<'a> {
     Keys(Vec<PublicKey>),

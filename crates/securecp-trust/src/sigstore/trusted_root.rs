@@ -19,7 +19,7 @@ pub const TRUSTED_ROOT_LIMIT: usize = 4 << 20;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
 
 /// The authorities and logs of one sigstore instance.
-pub(super) struct TrustedRoot {
+pub(crate) struct TrustedRoot {
     verifier: Verifier,
     authorities: Vec<Authority>,
     log_ids: Vec<Vec<u8>>,
@@ -85,7 +85,7 @@ impl TrustedRoot {
     }
 
     /// One that trusts nobody; keys are verified without it.
-    pub(super) fn empty() -> Result<Self, TrustedRootError> {
+    pub(crate) fn empty() -> Result<Self, TrustedRootError> {
         Self::parse(format!(r#"{{"mediaType":"{MEDIA_TYPE}+json;version=0.1"}}"#).as_bytes())
     }
 

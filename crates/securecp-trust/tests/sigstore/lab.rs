@@ -313,6 +313,14 @@ pub(crate) fn envelope(key: &PKey<Private>, manifest: &[u8]) -> serde_json::Valu
         "predicateType": "https://sigstore.dev/cosign/sign/v1",
         "predicate": {},
     });
+    signed_statement(key, &statement)
+}
+
+/// A statement in its envelope.
+pub(crate) fn signed_statement(
+    key: &PKey<Private>,
+    statement: &serde_json::Value,
+) -> serde_json::Value {
     let payload = statement.to_string();
     let payload_type = "application/vnd.in-toto+json";
     json!({

@@ -20,3 +20,4 @@ mod material;
 mod records;
 mod signing;
 mod trust_file;
+mod vouch;

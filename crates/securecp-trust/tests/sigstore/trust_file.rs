@@ -490,19 +490,24 @@ fn with_log_id(lab: &Keyless) -> securecp_oci::Annotations {
     let mut annotations = lab.annotations(&payload);
     let raw = base64::decode(&annotations[SIGNATURE]).unwrap();
     let entry = logged(&lab.log, &body(&payload, &raw, &pem(&[&lab.signer])), lab.time);
+    annotations.insert(BUNDLE.to_owned(), promised(&entry, lab.time));
+    annotations
+}
+
+/// The promise of an entry as the annotation has it.
+pub(crate) fn promised(entry: &Value, time: i64) -> String {
     let id = base64::decode(entry["logId"]["keyId"].as_str().unwrap()).unwrap();
     let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let bundle = serde_json::json!({
+    serde_json::json!({
         "SignedEntryTimestamp": entry["inclusionPromise"]["signedEntryTimestamp"],
         "Payload": {
             "body": entry["canonicalizedBody"],
-            "integratedTime": lab.time,
+            "integratedTime": time,
             "logID": hex,
             "logIndex": 0,
         },
-    });
-    annotations.insert(BUNDLE.to_owned(), bundle.to_string());
-    annotations
+    })
+    .to_string()
 }
 
 /// Format fallback only when a form is known to be absent.

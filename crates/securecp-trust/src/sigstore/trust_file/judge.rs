@@ -14,7 +14,7 @@ use crate::gate::{FetchFailure, KEY_LIMIT, KeyReader};
 use crate::payload::{Payload, PayloadKind};
 use crate::signed::not_a_payload;
 use crate::sigstore::StoredBundle;
-use crate::sigstore::bundle::{BundleFault, Candidate};
+use crate::sigstore::bundle::{BundleFault, Candidate, Wanted};
 use crate::sigstore::claims::Claims;
 use crate::sigstore::evidence;
 use crate::sigstore::public_key::PublicKey;
@@ -54,6 +54,95 @@ impl TrustFile {
         let digest = manifest.digest().clone();
         let (accepted, denial) = (outcome.is_ok(), outcome.err());
         TrustVerdict { digest, scope: shown(&scope), accepted, denial, found }
+    }
+}
+
+/// The signers that a trust file names for an image, to judge evidence one piece at a time.
+pub(crate) struct Trusted<'a> {
+    accept: Accept,
+    known: Known<'a>,
+}
+
+/// Evidence that one of the signers made.
+pub(crate) struct Endorsed {
+    /// Who.
+    pub(crate) by: String,
+    /// Whether it says that its subject is signed, and nothing else.
+    pub(crate) is_signature: bool,
+}
+
+impl TrustFile {
+    /// Whoever is named for an image; `None` if nobody is.
+    pub(crate) fn trusted(
+        &self,
+        image: &ImageIdentity,
+        files: KeyReader<'_>,
+    ) -> Result<Option<Trusted<'_>>, TrustDenial> {
+        match self.demand_for(image).1 {
+            Demand::PolicyOnly | Demand::Reject => Ok(None),
+            Demand::Signed { accept, rule } => {
+                let known = Known::load(self, rule, files)?;
+                Ok(Some(Trusted { accept: *accept, known }))
+            }
+        }
+    }
+}
+
+impl Trusted<'_> {
+    /// Judges a bundle, which may be a statement of whatever kind.
+    pub(crate) fn bundle(
+        &self,
+        bytes: &[u8],
+        subject: &RawManifest,
+    ) -> Result<Endorsed, TrustFault> {
+        self.require(Accept::Bundle, "bundles")?;
+        self.endorsed(&Candidate::read_as(Wanted::Anything, bytes)?, subject)
+    }
+
+    /// Judges a layer of an attachment: a signature.
+    pub(crate) fn signature(
+        &self,
+        signature: &Signature,
+        subject: &RawManifest,
+    ) -> Result<Endorsed, TrustFault> {
+        self.require(Accept::Attachment, "attachments")?;
+        let judged = self.known.judge_attachment(signature, subject);
+        let good = judged.unwrap_or(Err(TrustFault::NotASignature))?;
+        Ok(Endorsed { by: good.shown(), is_signature: true })
+    }
+
+    /// Judges a layer of an attachment: an attested statement.
+    pub(crate) fn attestation(
+        &self,
+        layer: &Signature,
+        subject: &RawManifest,
+    ) -> Result<Endorsed, TrustFault> {
+        self.require(Accept::Attachment, "attachments")?;
+        let evidence = evidence::Evidence::of_envelope(layer)?;
+        self.endorsed(&Candidate::of_attestation(&evidence)?, subject)
+    }
+
+    fn endorsed(
+        &self,
+        candidate: &Candidate,
+        subject: &RawManifest,
+    ) -> Result<Endorsed, TrustFault> {
+        let good = self.known.judge_candidate(candidate, subject.bytes())?;
+        Ok(Endorsed { by: good.shown(), is_signature: candidate.is_signature() })
+    }
+
+    fn require(&self, form: Accept, found: &'static str) -> Result<(), TrustFault> {
+        match self.accept == Accept::Any || self.accept == form {
+            true => Ok(()),
+            false => Err(TrustFault::OtherForm { found }),
+        }
+    }
+}
+
+impl Good {
+    fn shown(&self) -> String {
+        let signers: Vec<String> = self.signers.iter().map(|name| shown(name)).collect();
+        format!("{} ({})", signers.join(", "), self.holder)
     }
 }
 

@@ -23,6 +23,7 @@ use serde_norway::Value;
 
 pub use explain::{TrustDemand, TrustExplanation};
 pub use judge::Evidence;
+pub(crate) use judge::{Endorsed, Trusted};
 pub use records::{RecordFault, RecordVerdict, StoredRecords};
 pub use verdict::{Found, FoundVerdict, TrustDenial, TrustFault, TrustReport, TrustVerdict};
 

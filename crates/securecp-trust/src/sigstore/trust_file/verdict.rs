@@ -141,6 +141,12 @@ pub enum TrustFault {
         /// A key or a certificate.
         found: &'static str,
     },
+    /// It has a form that does not count.
+    #[error("the trust file accepts no {found} for this image")]
+    OtherForm {
+        /// Bundles or attachments.
+        found: &'static str,
+    },
     /// It is another kind of attachment.
     #[error("not a signature")]
     NotASignature,
