@@ -588,6 +588,38 @@ fn users_of_skopeo_get_a_warning_for_what_cannot_travel() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
+/// An attestation in the index of what becomes another image attests nothing any more, whoever asks.
+#[test]
+fn users_of_skopeo_are_told_of_attestations_that_no_longer_apply() {
+    let place = Place::new();
+    let image = Fixture::two_platforms_attested().unwrap();
+    image.write_layout(&place.path("image"), Some("v1")).unwrap();
+    let skopeo = place.path("skopeo");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_securecp"), &skopeo).unwrap();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let output = place.command_of(&skopeo, &words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let line = "--policy accept.json copy --all --dest-compress-format zstd oci:image:v1";
+    let err = run(&format!("{line} oci:out:v1"));
+    let warned =
+        err.lines().filter(|line| line.contains("attestation") && line.contains("stays behind"));
+    assert_eq!(warned.count(), 2, "{err}");
+    let index = run_raw(&place, "oci:out:v1");
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2, "{index:#}");
+    // Whoever wants no evidence looked for gets what is there, as it is.
+    assert_eq!(run(&format!("{line} --evidence none oci:plain:v1")), "");
+    assert_eq!(run_raw(&place, "oci:plain:v1")["manifests"].as_array().unwrap().len(), 4);
+}
+
+fn run_raw(place: &Place, image: &str) -> Value {
+    let run = place.run(&format!("inspect --raw {image}"));
+    assert_eq!(run.code, 0, "{run:?}");
+    serde_json::from_str(&run.out).unwrap()
+}
+
 #[test]
 fn encryption_of_a_signed_image_says_what_to_add() {
     let image = Fixture::tiny().unwrap();

@@ -231,6 +231,11 @@ impl CopyError {
         missing && self.phase == Phase::Open
     }
 
+    /// Whether the command line asks for what nobody could do.
+    pub fn is_usage(&self) -> bool {
+        matches!(&self.cause, Cause::Evidence(error) if error.is_usage())
+    }
+
     /// Whether the policy refused the image.
     pub fn is_refused(&self) -> bool {
         self.refusal().is_some()

@@ -44,6 +44,7 @@ pub use error::{Cause, CopyError, Phase, Side};
 pub use evidence::{
     Carried, Counts, Evidence, EvidenceBody, EvidenceChoice, EvidenceEdits, EvidenceError,
     EvidenceForm, EvidenceKind, EvidenceOf, EvidenceReceipt, Left, OnOrphaned, ReceiptRow, Skipped,
+    Verified,
 };
 pub use follow::{
     FollowDenial, FollowError, Followed, FollowedManifest, FollowedSource, Following, OpenRecorded,

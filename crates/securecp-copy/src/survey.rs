@@ -92,6 +92,11 @@ impl Found {
         self.is_remote
     }
 
+    /// What the image is called where it is judged.
+    pub(crate) fn image(&self) -> &ImageIdentity {
+        &self.identity
+    }
+
     /// `TRANSPORT:REST` of the source.
     pub fn source_name(&self) -> &str {
         &self.source_name

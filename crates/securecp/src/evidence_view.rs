@@ -21,6 +21,7 @@ struct Planned {
     artifact_type: String,
     action: &'static str,
     why: Option<String>,
+    verified: Option<String>,
 }
 
 /// Pieces of evidence, then what no route can carry. Attestations that an index names are among its manifests.
@@ -38,6 +39,7 @@ fn planned(plan: &Plan) -> Vec<Planned> {
                 _ => "leave",
             },
             why: one.fate.why(),
+            verified: piece.verified.as_ref().map(ToString::to_string),
         }
     });
     let left = plan.carried().iter().zip(plan.admitted()).flat_map(|(carried, admitted)| {
@@ -49,6 +51,7 @@ fn planned(plan: &Plan) -> Vec<Planned> {
             artifact_type: String::new(),
             action: "leave",
             why: Some(left.why.clone()),
+            verified: None,
         })
     });
     pieces.chain(left).collect()
@@ -63,12 +66,14 @@ impl Planned {
             "type": self.kind,
             "artifactType": self.artifact_type,
             "why": self.why,
+            "verified": self.verified,
         })
     }
 
     fn row(&self) -> [String; 3] {
         let why = self.why.as_ref().map(|why| format!(", because {why}")).unwrap_or_default();
-        let what = format!("{} {} of {}, unverified{why}", self.kind, self.digest, self.subject);
+        let verified = self.verified.as_deref().unwrap_or("unverified");
+        let what = format!("{} {} of {}, {verified}{why}", self.kind, self.digest, self.subject);
         [self.action.to_owned(), String::new(), what]
     }
 }
@@ -87,6 +92,7 @@ pub(crate) fn to_json(receipt: &EvidenceReceipt) -> Value {
         value["type"] = json!(row.kind.name());
         value
     });
+    value["verified"] = json!(receipt.verified);
     value["rows"] = json!(rows.collect::<Vec<_>>());
     let skipped = receipt.skipped.iter().map(|one| {
         json!({
@@ -112,9 +118,10 @@ fn counts(counts: Counts) -> Value {
 /// The receipt in a sentence; `None` where there was no evidence.
 pub(crate) fn sentence(receipt: &EvidenceReceipt) -> Option<String> {
     let Counts { found, carried, there, skipped } = receipt.total();
+    let judged = if receipt.verified { "verified" } else { "unverified" };
     (found > 0).then(|| {
         format!(
-            "evidence, unverified: {found} found, {carried} carried, {there} there already, {skipped} left behind"
+            "evidence, {judged}: {found} found, {carried} carried, {there} there already, {skipped} left behind"
         )
     })
 }

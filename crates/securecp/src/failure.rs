@@ -192,9 +192,10 @@ fn exit_of_cause(cause: &(dyn Error + 'static)) -> Option<Exit> {
 
 fn exit_of_copy(error: &CopyError) -> Exit {
     let unknown = matches!(&error.cause, Cause::Transport(cause) if cause.is_unknown_image());
-    match error.is_refused() {
-        true => Exit::Refused,
-        false => missing(error.is_not_found(), unknown),
+    match error {
+        _ if error.is_refused() => Exit::Refused,
+        _ if error.is_usage() => Exit::Usage,
+        _ => missing(error.is_not_found(), unknown),
     }
 }
 

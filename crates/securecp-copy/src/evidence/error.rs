@@ -1,4 +1,5 @@
-use securecp_oci::{Digest, Escaped};
+use securecp_oci::{AttachmentError, Digest, Escaped};
+use securecp_trust::WitnessError;
 
 /// Why evidence cannot be carried.
 #[derive(Debug, thiserror::Error)]
@@ -71,15 +72,30 @@ pub enum EvidenceError {
         /// Under which suffix.
         suffix: &'static str,
     },
+    /// It cannot be judged, so that it is neither verified nor unverified.
+    #[error("evidence cannot be judged")]
+    Witness(#[from] WitnessError),
+    /// What is attached cannot be judged.
+    #[error("what is attached cannot be judged")]
+    Attachment(#[from] AttachmentError),
 }
 
 impl EvidenceError {
+    /// Whether the command line asks for what nobody could do.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Witness(WitnessError::Nobody { .. }))
+    }
+
     /// What the user may add to the command line, if that is what it takes.
     pub fn hint(&self) -> String {
         match self {
             Self::PosesAsEvidence { artifact_type, .. } if !artifact_type.is_empty() => {
                 let name = Escaped::new(artifact_type).limit(200);
                 format!("--evidence-type {name} carries it unjudged; --evidence none carries none")
+            }
+            Self::Witness(WitnessError::Nobody { .. }) => {
+                "--evidence verified needs a policy with signedBy or sigstoreSigned for this image, or --trust FILE"
+                    .to_owned()
             }
             _ => "--evidence none leaves all evidence behind".to_owned(),
         }

@@ -7,6 +7,8 @@ use securecp_trust::RECORD_PREDICATE;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EvidenceKind {
+    /// A simple-signing signature, by OpenPGP.
+    SimpleSignature,
     /// A signature of sigstore: attached, or in a bundle.
     SigstoreSignature,
     /// A signature of the Notary Project.
@@ -48,12 +50,13 @@ impl EvidenceKind {
 
     /// Whether it is a signature, of whatever kind.
     pub fn is_signature(self) -> bool {
-        matches!(self, Self::SigstoreSignature | Self::NotationSignature)
+        matches!(self, Self::SimpleSignature | Self::SigstoreSignature | Self::NotationSignature)
     }
 
     /// The name in receipts.
     pub fn name(self) -> &'static str {
         match self {
+            Self::SimpleSignature => "simple signature",
             Self::SigstoreSignature => "sigstore signature",
             Self::NotationSignature => "notation signature",
             Self::Attestation => "attestation",

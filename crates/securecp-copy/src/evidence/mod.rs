@@ -8,14 +8,17 @@ mod limits;
 mod read;
 mod receipt;
 mod survey;
+mod verified;
 
 pub use error::EvidenceError;
 pub use kind::EvidenceKind;
 pub use receipt::{Counts, EvidenceReceipt, ReceiptRow, Skipped};
 pub(crate) use survey::survey;
 
+use bytes::Bytes;
 use securecp_oci::{Attached, Digest, RawManifest};
 use securecp_transport::Piece;
+use securecp_trust::Vouched;
 
 /// What travels beside the images, and what becomes of that which cannot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum EvidenceChoice {
     All,
     /// Signatures, of whatever kind, and what refers to them.
     Signatures,
+    /// What somebody signed whom the policy or the trust file names.
+    Verified,
     /// None.
     None,
 }
@@ -54,11 +59,46 @@ pub enum OnOrphaned {
     Record,
 }
 
-/// The evidence beside the manifests of one route: digest-checked and bounded, never judged.
+/// The evidence beside the manifests of one route: digest-checked and bounded, and judged only where it was asked to be.
 #[derive(Debug, Default)]
 pub struct Carried {
     pieces: Vec<Evidence>,
     left: Vec<Left>,
+    /// For each manifest which of its signatures are verified, where that was asked.
+    signatures: Option<Vec<Vec<bool>>>,
+}
+
+/// Why a piece may travel where only what is verified does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verified {
+    /// It was signed for its subject.
+    Signed(Vouched),
+    /// A verified signature has it as its subject.
+    SignedBy {
+        /// The signature.
+        piece: Digest,
+        /// Who made that.
+        by: Vouched,
+    },
+}
+
+/// A piece that may travel where only what is verified does. There is none without [`Verified`], and none of that without a
+/// judgement.
+struct VerifiedEvidence(Evidence);
+
+impl VerifiedEvidence {
+    fn new(evidence: Evidence, verified: Verified) -> Self {
+        Self(Evidence { verified: Some(verified), ..evidence })
+    }
+}
+
+impl std::fmt::Display for Verified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Signed(by) => write!(f, "signed by {}", by.by()),
+            Self::SignedBy { piece, by } => write!(f, "signed in {piece} by {}", by.by()),
+        }
+    }
 }
 
 /// One piece of evidence.
@@ -78,6 +118,8 @@ pub struct Evidence {
     pub artifact_type: String,
     /// Its bytes; `None` if it is there already wherever the route leads.
     pub body: Option<EvidenceBody>,
+    /// Why it counts as verified; `None` where nobody was asked.
+    pub verified: Option<Verified>,
     /// Whether it is there, for each storage that has room for evidence.
     pub(crate) there: Vec<usize>,
 }
@@ -89,6 +131,8 @@ pub struct EvidenceBody {
     pub manifest: RawManifest,
     /// What it names, if it is an index: those first that others name.
     pub parts: Vec<RawManifest>,
+    /// Its configuration, if it was made here and is not at the source.
+    pub(crate) config: Option<Bytes>,
 }
 
 /// What a piece is evidence of.
@@ -123,6 +167,26 @@ pub struct Left {
 }
 
 impl Carried {
+    fn of_verified(
+        kept: Vec<VerifiedEvidence>,
+        signatures: Vec<Vec<bool>>,
+        left: Vec<Left>,
+    ) -> Self {
+        let pieces = kept.into_iter().map(|VerifiedEvidence(piece)| piece).collect();
+        Self { pieces, left, signatures: Some(signatures) }
+    }
+
+    /// Whether only what is verified travels.
+    pub fn is_judged(&self) -> bool {
+        self.signatures.is_some()
+    }
+
+    /// Whether a signature that was read with a manifest may travel, by its position there.
+    pub(crate) fn lets(&self, manifest: usize, signature: usize) -> bool {
+        let Some(judged) = &self.signatures else { return true };
+        judged.get(manifest).and_then(|verified| verified.get(signature)) == Some(&true)
+    }
+
     /// The pieces; one that is evidence of another stands behind that.
     pub fn pieces(&self) -> &[Evidence] {
         &self.pieces

@@ -41,7 +41,7 @@ impl Reader<'_> {
             return Err(error.into());
         }
         let parts = self.parts(&manifest)?;
-        let body = EvidenceBody { manifest, parts };
+        let body = EvidenceBody { manifest, parts, config: None };
         if !named {
             body.manifests().try_for_each(check_size)?;
         }
@@ -81,7 +81,7 @@ impl Reader<'_> {
         }
         check_size(&manifest)?;
         let manifest = self.keep(manifest)?;
-        Ok(EvidenceBody { manifest, parts: Vec::new() })
+        Ok(EvidenceBody { manifest, parts: Vec::new(), config: None })
     }
 
     fn is_named(&self, manifest: &RawManifest) -> bool {

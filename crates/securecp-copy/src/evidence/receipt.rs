@@ -9,6 +9,8 @@ use crate::survey::Found;
 /// What became of the evidence of one image in one storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EvidenceReceipt {
+    /// Whether only what is verified was carried.
+    pub verified: bool,
     /// By platform and kind.
     pub rows: Vec<ReceiptRow>,
     /// What stays at the source, and why.
@@ -134,7 +136,8 @@ impl Making<'_> {
     fn done(self) -> EvidenceReceipt {
         let rows = self.rows.into_iter();
         let rows = rows.map(|((platform, kind), counts)| ReceiptRow { platform, kind, counts });
-        EvidenceReceipt { rows: rows.collect(), skipped: self.skipped }
+        let verified = self.plan.carried()[self.route].is_judged();
+        EvidenceReceipt { verified, rows: rows.collect(), skipped: self.skipped }
     }
 }
 

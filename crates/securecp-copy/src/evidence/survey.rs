@@ -5,6 +5,7 @@ use securecp_transport::{Destination, TransportError};
 use securecp_trust::Admitted;
 
 use super::read::{Reader, artifact_type};
+use super::verified::Judging;
 use super::{
     Carried, Evidence, EvidenceBody, EvidenceChoice, EvidenceError, EvidenceForm, EvidenceKind,
     EvidenceOf, Left, limits,
@@ -25,15 +26,21 @@ pub(crate) fn survey(
     }
     copying.workers.each(&routes, |route| {
         let search = Search::new(copying, *route, admitted[*route].found());
-        search.run()
+        match copying.job.edits.evidence.which {
+            EvidenceChoice::Verified => {
+                let judging = Judging::new(&search)?;
+                judging.keep_verified(search.run()?)
+            }
+            _ => search.run(),
+        }
     })
 }
 
 /// The search for the evidence of one route.
-struct Search<'a> {
-    copying: &'a Copying<'a>,
-    found: &'a Found,
-    reader: Reader<'a>,
+pub(super) struct Search<'a> {
+    pub(super) copying: &'a Copying<'a>,
+    pub(super) found: &'a Found,
+    pub(super) reader: Reader<'a>,
     /// The storages that the route leads to and that have room for evidence.
     storages: Vec<(usize, &'a dyn Destination)>,
 }
@@ -179,9 +186,10 @@ impl<'a> Search<'a> {
         let there = self.there(subject, &listed)?;
         let items: Vec<_> = listed.into_iter().zip(there).collect();
         let read = self.copying.workers.each(&items, |(entry, there)| {
-            // What is there wherever the route leads need not be read.
+            // What is there wherever the route leads need not be read, unless it is to be judged.
             let everywhere = !there.is_empty() && there.len() == self.storages.len();
-            let read = (!everywhere).then(|| self.reader.referrer(entry, subject));
+            let judged = self.copying.job.edits.evidence.which == EvidenceChoice::Verified;
+            let read = (judged || !everywhere).then(|| self.reader.referrer(entry, subject));
             self.or_left(read.transpose())
         })?;
         for ((entry, there), read) in items.into_iter().zip(read) {
@@ -243,12 +251,13 @@ impl<'a> Search<'a> {
                 artifact_type: artifact_type(&body.manifest),
                 there: self.attached_there((subject, what), &body.manifest)?,
                 body: Some(body),
+                verified: None,
             }),
         }
         Ok(())
     }
 
-    fn attached_there(
+    pub(super) fn attached_there(
         &self,
         subject: (&Digest, Attached),
         manifest: &RawManifest,
@@ -267,13 +276,13 @@ impl<'a> Search<'a> {
     fn wants(&self, place: &Place, kind: EvidenceKind) -> bool {
         let beside_evidence = matches!(place.of, EvidenceOf::Evidence(_));
         match self.copying.job.edits.evidence.which {
-            EvidenceChoice::All => true,
+            EvidenceChoice::All | EvidenceChoice::Verified => true,
             EvidenceChoice::Signatures => beside_evidence || kind.is_signature(),
             EvidenceChoice::None => false,
         }
     }
 
-    fn failed(&self, cause: impl Into<Cause>) -> CopyError {
+    pub(super) fn failed(&self, cause: impl Into<Cause>) -> CopyError {
         CopyError {
             phase: Phase::Evidence,
             side: Some(Side::Source),
@@ -309,6 +318,7 @@ fn referrer(
         kind: listed_kind(described),
         artifact_type: described.artifact_type.clone().unwrap_or_default(),
         body,
+        verified: None,
         there,
     }
 }

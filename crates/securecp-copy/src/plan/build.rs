@@ -147,7 +147,7 @@ impl<'a> Builder<'a> {
     /// Whether an entry attests a manifest that changes, and is to stay behind for that.
     fn drops(&self, found: &FoundManifest, position: usize, entries: &Positions) -> bool {
         let evidence = &self.edits.evidence;
-        let looked_for = evidence.which == EvidenceChoice::All && !evidence.lenient;
+        let looked_for = evidence.which != EvidenceChoice::None;
         let changed = found.attests(position).is_some_and(|subject| {
             let of = |(at, node): &&(usize, NodeId)| {
                 found.entry_digest(*at) == Some(subject) && self.nodes[node.0].changes()
@@ -281,7 +281,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A blob whose bytes are at hand.
-    fn made(&mut self, route: usize, bytes: Bytes) -> NodeId {
+    pub(super) fn made(&mut self, route: usize, bytes: Bytes) -> NodeId {
         let digest = Digest::of(Algorithm::Sha256, &bytes);
         let source = Descriptor::new(MediaType::OCI_CONFIG, digest, bytes.len() as u64);
         let action = BlobAction::Copy { mount_from: Vec::new() };
@@ -404,7 +404,10 @@ impl<'a> Builder<'a> {
         for (manifest, bearers) in std::mem::take(&mut self.bearers) {
             let mut carried: Vec<Signature> = Vec::new();
             for id in &bearers {
-                let new = desk.carried(self.at(*id), self.has_attached_signatures(*id))?;
+                let carried_by = &self.carried[id.route];
+                let lets = |signature: usize| carried_by.lets(id.manifest, signature);
+                let as_evidence = self.has_attached_signatures(*id);
+                let new = desk.carried(self.at(*id), as_evidence, &lets)?;
                 carried.extend(
                     new.into_iter().filter(|one| !carried.contains(one)).collect::<Vec<_>>(),
                 );

@@ -218,7 +218,11 @@ impl EvidenceDesk<'_, '_> {
         }
         let mut needs = Vec::new();
         for image in body.manifests().filter_map(|manifest| manifest.image()) {
-            for blob in std::iter::once(&image.config).chain(&image.layers) {
+            needs.push(match &body.config {
+                Some(bytes) => self.builder.made(work.route, bytes.clone()),
+                None => self.builder.verbatim(work.route, &image.config),
+            });
+            for blob in &image.layers {
                 needs.push(self.builder.verbatim(work.route, blob));
             }
         }

@@ -14,11 +14,13 @@ pub(super) struct SignatureDesk<'a> {
 }
 
 impl SignatureDesk<'_> {
-    /// The signatures of the source that travel with a manifest; those of sigstore may travel as evidence instead.
+    /// The signatures of the source that travel with a manifest, by position if they are let; those of sigstore may travel
+    /// as evidence instead.
     pub(super) fn carried(
         &self,
         found: &FoundManifest,
         as_evidence: bool,
+        lets: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Signature>, PlanError> {
         if self.edits.remove_signatures {
             return Ok(Vec::new());
@@ -29,7 +31,9 @@ impl SignatureDesk<'_> {
             PlanError::SignaturesUnknown { manifest: manifest(), why: failure.to_string() }
         })?;
         let simple = |signature: &Signature| matches!(signature, Signature::Simple(_));
-        let signatures = signatures.iter().filter(|signature| simple(signature) || !as_evidence);
+        let signatures = signatures.iter().enumerate().filter(|(position, _)| lets(*position));
+        let signatures = signatures.map(|(_, signature)| signature);
+        let signatures = signatures.filter(|signature| simple(signature) || !as_evidence);
         let signatures: Vec<Signature> = signatures.cloned().collect();
         if !signatures.iter().all(|signature| self.takes(simple(signature))) {
             return Err(PlanError::Signatures {

@@ -4,7 +4,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What travels beside it")]
 pub(crate) struct EvidenceArgs {
-    /// Which evidence is looked for and carried: all, signatures, or none [default: all]
+    /// Which evidence is looked for and carried: all, signatures, verified (what the policy or trust file verifies), or none
+    /// [default: all]
     #[arg(long, value_name = "WHAT")]
     pub(crate) evidence: Option<String>,
 

@@ -10,8 +10,11 @@ pub(crate) fn evidence(args: EvidenceArgs, globals: &Globals) -> Result<Evidence
     let which = match args.evidence.as_deref() {
         None | Some("all") => EvidenceChoice::All,
         Some("signatures") => EvidenceChoice::Signatures,
+        Some("verified") => EvidenceChoice::Verified,
         Some("none") => EvidenceChoice::None,
-        Some(other) => return Err(unknown("--evidence", "all, signatures or none", other)),
+        Some(other) => {
+            return Err(unknown("--evidence", "all, signatures, verified or none", other));
+        }
     };
     let on_orphaned = match args.on_orphaned.as_deref() {
         None if globals.lenient => OnOrphaned::Drop,
