@@ -40,6 +40,15 @@ impl Vouched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotVouched(Vec<String>);
 
+impl NotVouched {
+    fn because(mut reasons: Vec<String>) -> Self {
+        if reasons.is_empty() {
+            reasons.push("nobody is named who signs in this form".to_owned());
+        }
+        Self(reasons)
+    }
+}
+
 impl fmt::Display for NotVouched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("; "))
@@ -144,10 +153,13 @@ impl<'a> Witnesses<'a> {
                 None => {}
             }
         }
-        if matches!(signature, Signature::Sigstore { .. }) {
-            return self.trusted(reasons, |trusted| trusted.signature(signature, subject));
+        match signature {
+            Signature::Sigstore { .. } => {
+                self.trusted(reasons, |trusted| trusted.signature(signature, subject))
+            }
+            // Of these a trust file knows nothing.
+            Signature::Simple(_) => Ok(Err(NotVouched::because(reasons))),
         }
-        Ok(Err(NotVouched(reasons)))
     }
 
     /// Judges a bundle: a signature, or a statement of whatever kind about its subject.
@@ -222,10 +234,7 @@ impl<'a> Witnesses<'a> {
                 return Ok(Ok(Vouched { by, is_signature }));
             }
         }
-        if reasons.is_empty() {
-            reasons.push("nobody is named who signs in this form".to_owned());
-        }
-        Ok(Err(NotVouched(reasons)))
+        Ok(Err(NotVouched::because(reasons)))
     }
 }
 

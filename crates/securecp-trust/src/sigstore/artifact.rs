@@ -97,6 +97,19 @@ impl BundleArtifact {
         Self::with(subject, bundle, annotations(RECORD_PREDICATE, created))
     }
 
+    /// The artifact that carries `bundle`, an attestation of this type about `subject`.
+    ///
+    /// # Errors
+    /// The manifest cannot be read again; none is known that could not.
+    pub fn attestation(
+        subject: &RawManifest,
+        predicate_type: &str,
+        bundle: Bytes,
+        created: SystemTime,
+    ) -> Result<Self, ManifestError> {
+        Self::with(subject, bundle, annotations(predicate_type, created))
+    }
+
     fn with(
         subject: &RawManifest,
         bundle: Bytes,

@@ -140,6 +140,15 @@ impl BundleDraft {
         Ok(Self::of(manifest, RECORD, (RECORD_PREDICATE, &record.to_predicate()?)))
     }
 
+    /// A statement of another type about `manifest`: an attestation.
+    pub fn attestation(
+        manifest: &RawManifest,
+        predicate_type: &'static str,
+        predicate: &Value,
+    ) -> Self {
+        Self::of(manifest, Wanted::Statement(predicate_type), (predicate_type, predicate))
+    }
+
     fn of(
         manifest: &RawManifest,
         kind: Wanted,

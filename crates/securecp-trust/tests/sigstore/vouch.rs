@@ -172,6 +172,7 @@ fn attached_statements_are_verified_layer_by_layer() {
     assert!(of(&key, &provenance(b"else")).contains("another artifact"));
     assert!(court.attestation(&layer(&json!("text"), none.clone().into())).starts_with("not: "));
     let simple = Signature::Simple(bytes::Bytes::from_static(b"x"));
+    assert_eq!(court.signature(&simple), "not: nobody is named who signs in this form");
     assert!(court.attestation(&simple).starts_with("not: "));
     // It is no signature: a layer that is one is not an attestation, and the other way round.
     let attested = layer(&signed_statement(&key, &old), none.into());

@@ -34,10 +34,15 @@ pub(super) fn write_evidence(root: &Path, version: u32) -> io::Result<()> {
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {},
     });
-    refer(root, &Value::from(&first), ("application/vnd.in-toto+json", &statement))
+    refer(root, &Value::from(&first), ("application/vnd.in-toto+json", &statement)).map(drop)
 }
 
-fn refer(root: &Path, subject: &Value, (kind, content): (&str, &Value)) -> io::Result<()> {
+/// Adds an artifact with this content and describes it.
+pub(super) fn refer(
+    root: &Path,
+    subject: &Value,
+    (kind, content): (&str, &Value),
+) -> io::Result<Descriptor> {
     let config = keep(root, MediaType::OCI_EMPTY, b"{}")?;
     let layer = keep(root, MediaType::new(kind), content.to_string().as_bytes())?;
     let members = ["mediaType", "digest", "size"].map(|key| (key, subject[key].clone()));
@@ -50,7 +55,8 @@ fn refer(root: &Path, subject: &Value, (kind, content): (&str, &Value)) -> io::R
         "subject": members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<serde_json::Map<_, _>>(),
     });
     let entry = keep(root, MediaType::OCI_MANIFEST, manifest.to_string().as_bytes())?;
-    add_entry(root, &entry)
+    add_entry(root, &entry)?;
+    Ok(entry)
 }
 
 /// The layer that only this version has.
@@ -96,7 +102,7 @@ fn layer(name: &str, content: &[u8]) -> io::Result<Vec<u8>> {
     archive.into_inner()
 }
 
-fn keep(root: &Path, media_type: MediaType, bytes: &[u8]) -> io::Result<Descriptor> {
+pub(super) fn keep(root: &Path, media_type: MediaType, bytes: &[u8]) -> io::Result<Descriptor> {
     let descriptor = describe(media_type, bytes);
     fs::write(root.join("blobs/sha256").join(descriptor.digest.hex()), bytes)?;
     Ok(descriptor)
@@ -111,7 +117,7 @@ fn add_name(root: &Path, name: &str, mut index: Descriptor) -> io::Result<()> {
     add_entry(root, &index)
 }
 
-fn add_entry(root: &Path, entry: &Descriptor) -> io::Result<()> {
+pub(super) fn add_entry(root: &Path, entry: &Descriptor) -> io::Result<()> {
     let path = root.join("index.json");
     let mut entries = match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice::<Value>(&bytes)?["manifests"].take(),

@@ -3,6 +3,7 @@
 //! Every step is a command line that goes through the same parser and the same code as one that was typed. A step that
 //! does not end as it should ends the demo with a failure.
 
+mod build;
 mod dispatch;
 mod image;
 mod seal;
@@ -11,11 +12,13 @@ mod tale;
 mod vault;
 
 use anyhow::Context;
+use serde_json::Value;
 
 use crate::args::DemoArgs;
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
+use build::Builder;
 use image::{write_evidence, write_image};
 use stage::Stage;
 use tale::{Ending, Tale};
@@ -28,6 +31,10 @@ pub(crate) fn run(args: &DemoArgs, session: &mut Session<'_>) -> Result<(), Fail
     write_image(&stage.layout(), "v3", 3).context("writing the image")?;
     write_image(&stage.attested(), "v1", 1).context("writing the image")?;
     write_evidence(&stage.attested(), 1).context("writing the evidence")?;
+    write_image(&stage.built(), "v1", 1).context("writing the image")?;
+    let builder = Builder::new()?;
+    builder.attest(&stage.built())?;
+    stage.trust_builder(&builder.public_pem()).context("writing the trust file")?;
     let mut tale = Tale::new(session);
     introduce(&mut tale, &stage)?;
     let signed = push(&mut tale, &stage)?;
@@ -52,16 +59,24 @@ fn introduce(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
         policy.display()
     ))?;
     let text = std::fs::read_to_string(&policy).context("reading the policy back")?;
+    text.lines().try_for_each(|line| tale.say(&format!("    {line}")))?;
+    let trust = stage.trust();
+    tale.say(&format!(
+        "\nThe trust file {} knows the key of the build system:\n",
+        trust.display()
+    ))?;
+    let text = std::fs::read_to_string(&trust).context("reading the trust file back")?;
     text.lines().try_for_each(|line| tale.say(&format!("    {line}")))
 }
 
 /// Gives the digest of the signed index.
 fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<String, Failure> {
     let image = stage.at_staging("shop/app:v1");
-    let built = format!("oci:{}:v1", stage.attested().display());
+    let built = format!("oci:{}:v1", stage.built().display());
     let pushed = tale.step(
-        "The image goes to staging, with both platforms, a bill of materials and a statement of where it was built, \
-         and is signed there with a throw-away key",
+        "The image goes to staging, with both platforms and what the build system left beside it: signatures, a bill of \
+         materials, a statement of where it was built, and a report that nobody signed. It is signed there with a \
+         throw-away key",
         Ending::DONE,
         &signed(stage, &built, &image),
     )?;
@@ -76,26 +91,64 @@ fn push(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<String, Failure> {
 
 fn promote(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {
     let (from, to) = (stage.at_staging("shop/app:v1"), stage.at_production("shop/app:v1"));
+    let trust = format!("--trust={}", stage.trust().display());
+    let verified = ["--evidence=verified", &trust];
     let both = ["--src-tls-verify=false", "--dest-tls-verify=false", &from, &to];
+    let both = [&verified[..], &both[..]].concat();
     let plan = with_policy(stage, &[&["copy", "--all", "--dry-run"], &both[..]].concat());
     tale.step(
         "What would happen on the way to production? Nothing is changed by asking",
         Ending::DONE,
         &plan,
     )?;
-    let first = tale.step("From staging to production", Ending::DONE, &copy(stage, &both))?;
+    let first = tale.step(
+        "From staging to production, with the evidence that the build system signed",
+        Ending::DONE,
+        &copy(stage, &both),
+    )?;
     let again =
         tale.step("Once more: what is there is not sent again", Ending::DONE, &copy(stage, &both))?;
     tale.check("the second copy sent nothing", again["bytesSent"] == 0)?;
-    let arrived = first["evidence"]["carried"] == 2 && again["evidence"]["alreadyThere"] == 2;
-    tale.check(
-        "production has the bill of materials and the statement, under the same digests",
-        arrived,
-    )?;
+    evidence_arrived(tale, stage, &trust, [&first["evidence"], &again["evidence"]])?;
     let staged = inspect(tale, "What staging has", &from)?;
     let produced = inspect(tale, "What production has", &to)?;
     let same = staged == produced && staged == first["digest"];
     tale.check("both registries have the same digest, the one that the copy reported", same)
+}
+
+/// Three signatures, a bill of materials, its signature and a statement; the report stayed.
+fn evidence_arrived(
+    tale: &mut Tale<'_, '_>,
+    stage: &Stage,
+    trust: &str,
+    [first, again]: [&Value; 2],
+) -> Result<(), Failure> {
+    tale.check(
+        "production has the signatures, the bill of materials and the statement, under the same digests",
+        first["carried"] == 6 && again["alreadyThere"] == 6,
+    )?;
+    let left = &first["skippedPieces"][0];
+    let why = left["why"].as_str().unwrap_or_default();
+    let report = first["skipped"] == 1 && left["type"] == "other";
+    tale.check(
+        "the report that nobody signed stayed in staging",
+        report && why.starts_with("not verified"),
+    )?;
+    let there = stage.at_production("shop/app:v1");
+    let look = ["verify", "--all", trust, "--tls-verify=false", &there];
+    tale.step("Who signed what is in production now?", Ending::DONE, &with_policy(stage, &look))?;
+    let look = ["copy", "--all", "--dry-run", "--evidence=verified", trust];
+    let onward = ["--src-tls-verify=false", &there, &stage.onward()];
+    let onward = with_policy(stage, &[&look[..], &onward[..]].concat());
+    let plan = tale.step("And the evidence beside it?", Ending::DONE, &onward)?;
+    let rows = plan.as_str().unwrap_or_default().lines();
+    let signed: Vec<&str> = rows.filter(|row| row.contains("by builder (")).collect();
+    tale.say("    Among them:")?;
+    signed.iter().try_for_each(|row| tale.say(&format!("    {row}")))?;
+    tale.check(
+        "all six pieces are verified in production: the build system signed what is there",
+        signed.len() == 6,
+    )
 }
 
 fn refuse(tale: &mut Tale<'_, '_>, stage: &Stage) -> Result<(), Failure> {

@@ -56,6 +56,34 @@ impl Stage {
         self.path("attested")
     }
 
+    /// The same with evidence of which most is signed.
+    pub(super) fn built(&self) -> PathBuf {
+        self.path("built")
+    }
+
+    /// Says who must have signed what is in the shop, and whose evidence counts.
+    pub(super) fn trust(&self) -> PathBuf {
+        self.path("trust.yaml")
+    }
+
+    /// Lets the trust file know the build system.
+    pub(super) fn trust_builder(&self, public_pem: &str) -> io::Result<()> {
+        fs::write(self.path("builder.pub"), public_pem)?;
+        let shop =
+            |registry: SocketAddr| format!("  docker:{registry}/shop/app: {{require: builder}}\n");
+        let text = format!(
+            "version: 1\nsigners:\n  builder: {{key: builder.pub, dangerous-no-log: true}}\nimages:\n{}{}default: policy-only\n",
+            shop(self.staging),
+            shop(self.production),
+        );
+        fs::write(self.trust(), text)
+    }
+
+    /// Somewhere else, where nothing goes.
+    pub(super) fn onward(&self) -> String {
+        format!("oci:{}:v1", self.path("onward").display())
+    }
+
     pub(super) fn policy(&self) -> PathBuf {
         self.path("policy.json")
     }
@@ -87,6 +115,8 @@ impl Stage {
         let vault = format!("{}/shop/vault", self.production);
         let layout = self.layout().display().to_string();
         let attested = self.attested().display().to_string();
+        let built = self.built().display().to_string();
+        let arrived = format!("{}/shop/app", self.production);
         let key = self.seal.certificate();
         let out = format!("{}/out", self.production);
         let dispatch = self.path("dispatch.pub");
@@ -98,7 +128,10 @@ impl Stage {
         let signed = json!([{"type": "signedBy", "keyType": "GPGKeys", "keyPath": key}]);
         let policy = json!({
             "default": [{"type": "reject"}],
-            "transports": {"oci": {layout: accept, attested: accept}, "docker": {shop: signed, vault: accept, out: sealed}},
+            "transports": {
+                "oci": {layout: accept, attested: accept, built: accept},
+                "docker": {shop: signed, arrived: accept, vault: accept, out: sealed},
+            },
         });
         format!("{policy:#}")
     }

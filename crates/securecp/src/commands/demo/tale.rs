@@ -45,7 +45,7 @@ impl<'a, 'b> Tale<'a, 'b> {
         self.session.write(format!("{line}\n").as_bytes())
     }
 
-    /// Shows a command line, runs it, shows what it answered; gives a JSON answer back.
+    /// Shows a command line, runs it, shows what it answered; gives the answer back, as text if it is no JSON.
     pub(super) fn step(
         &mut self,
         title: &str,
@@ -69,7 +69,7 @@ impl<'a, 'b> Tale<'a, 'b> {
         if exit != ending.exit || !said.contains(ending.says) {
             return Err(anyhow!("step {} did not end as it should", self.steps).into());
         }
-        Ok(serde_json::from_str(&answer).unwrap_or_default())
+        Ok(serde_json::from_str(&answer).unwrap_or(Value::String(answer)))
     }
 
     /// An answer, the beginning of a long one.
