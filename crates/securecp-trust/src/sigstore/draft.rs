@@ -168,7 +168,9 @@ impl BundleDraft {
     fn check_same(&self, bundle: &[u8]) -> Result<(), BundleFault> {
         let same = match self.kind {
             Wanted::Signature => true,
-            Wanted::Statement(_) => Candidate::read_as(self.kind, bundle)?.holds(&self.payload),
+            Wanted::Statement(_) | Wanted::Anything => {
+                Candidate::read_as(self.kind, bundle)?.holds(&self.payload)
+            }
         };
         let failure = || "its statement says something else".to_owned();
         same.then_some(()).ok_or_else(|| BundleFault::OtherArtifact { failure: failure() })
