@@ -38,7 +38,7 @@ enum Standing {
     /// All of it is signed.
     Signed(Vouched),
     /// What is attached is signed in part: this is that part, and what is left of it.
-    Partly(Vouched, EvidenceBody, Vec<(Digest, String)>),
+    Partly(Vouched, Box<EvidenceBody>, Vec<(Digest, String)>),
     /// Nobody who is named signed it.
     Not(String),
 }
@@ -122,7 +122,7 @@ impl<'a> Judging<'a> {
         sorting.places.push(Some(sorting.kept.len()));
         let piece = Evidence { of, ..piece };
         let (piece, unsigned) = match standing {
-            Standing::Partly(_, body, unsigned) => (self.reduced(piece, body)?, unsigned),
+            Standing::Partly(_, body, unsigned) => (self.reduced(piece, *body)?, unsigned),
             _ => (piece, Vec::new()),
         };
         sorting.kept.push(VerifiedEvidence::new(piece, verified));
@@ -231,7 +231,7 @@ impl<'a> Judging<'a> {
             Some(made) => {
                 let config = Some(made.config.bytes);
                 let body = EvidenceBody { manifest: made.manifest, parts: Vec::new(), config };
-                Standing::Partly(by, body, left)
+                Standing::Partly(by, Box::new(body), left)
             }
         })
     }
