@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use cli::gnupg::{GnuPg, configure};
 use cli::{Place, Run, image};
 use securecp_oci::{Declared, RawManifest, base64};
+use securecp_testkit::auth::{AuthServer, AuthSettings, User};
 use securecp_testkit::proxy::Proxy;
 use securecp_testkit::{DockerRegistry, Fixture, Registry};
 use securecp_trust::BundleArtifact;
@@ -393,6 +395,116 @@ fn a_source_that_cannot_be_read_is_an_error() {
     drop(staging);
     let run = bench.verify(follow, "oci:prod:v1");
     assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+}
+
+/// What policy.json asks for is had from the source as well: here OpenPGP signatures in a lookaside store.
+#[test]
+fn signatures_that_the_policy_asks_for_are_found_at_the_source() {
+    const ALICE: &str = "Alice <alice@release.example>";
+    let (bench, gnupg) = (Bench::new(), GnuPg::with_keys(&[(ALICE, "")]));
+    gnupg.export("alice", &bench.place, "key.asc");
+    configure(&bench.place);
+    bench.place.write(
+        "trust.yaml",
+        trust("release").replace("{accept: bundle, require: release}", "policy-only"),
+    );
+    let (staging, prod) = (Registry::start().unwrap(), Registry::start().unwrap());
+    let (source, to) = (name(staging.address(), "app:v1"), name(prod.address(), "app:v1"));
+    let run = |line: &str| {
+        gnupg.run(&bench.place, &format!("--policy signed.json --registries.d registries.d {line}"))
+    };
+    let copied = run(&format!(
+        "copy -q --dest-tls-verify=false --sign-by alice@release.example oci:image:v1 {source}"
+    ));
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let change = format!(
+        "copy -q --src-tls-verify=false --dest-tls-verify=false --sign-by-sigstore-private-key mover.private \
+         --sign-passphrase-file pass --sign-format bundle --dangerous-sign-without-log \
+         --dest-compress-format zstd {source} {to}"
+    );
+    let refused = run(&format!("{change} --on-orphaned record"));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("hint: --remove-signatures copies the image without them"));
+    let copied = run(&format!("{change} --on-orphaned record --remove-signatures"));
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let verify = format!("verify --json --trust trust.yaml --tls-verify=false {to}");
+    assert_eq!(run(&verify).code, 3);
+    let followed = run(&format!("{verify} --follow-record --src-tls-verify=false"));
+    assert_eq!(followed.code, 0, "{followed:?}");
+    let verdict: Value = serde_json::from_str(&followed.out).unwrap();
+    let record = &verdict["records"][0]["found"][0]["record"];
+    let alice = gnupg.fingerprint("alice");
+    let met = json!([{"type": "signedBy", "signers": [alice]}]);
+    assert_eq!(record["verdict"]["requirements"], met);
+    assert_eq!(record["leftBehind"][0]["kind"], "simple-signing signature");
+    // The signature is gone: so is what the record stood for.
+    std::fs::remove_dir_all(bench.place.path("lookaside")).unwrap();
+    let followed = run(&format!("{verify} --follow-record --src-tls-verify=false"));
+    assert_eq!(followed.code, 3, "{followed:?}");
+}
+
+/// Credentials for the image are not for wherever a record points.
+#[test]
+fn credentials_for_the_image_stay_with_the_image() {
+    let bench = Bench::new();
+    let (staging, prod) = (Registry::start().unwrap(), Registry::start().unwrap());
+    let guard = |registry: &Registry, name: &str| {
+        let user = User::new(name, "secret-word").may("pull,push", "app");
+        AuthServer::start(registry.address(), AuthSettings::basic(vec![user])).unwrap()
+    };
+    let (from, to) = (guard(&staging, "stager"), guard(&prod, "keeper"));
+    let (source, image) = (name(from.address(), "app:v1"), name(to.address(), "app:v1"));
+    bench.ok("release", "--dest-creds stager:secret-word", "oci:image:v1", &source);
+    let both = "--src-creds stager:secret-word --dest-creds keeper:secret-word";
+    bench.ok("mover", &format!("{both} {CHANGE}"), &source, &image);
+    from.proxy().clear_log();
+    let follow = "--creds keeper:secret-word --follow-record --src-tls-verify=false";
+    let run = bench.verify(follow, &image);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("hint: no credentials were sent; --src-creds"), "{run:?}");
+    let log = from.proxy().log();
+    assert!(!log.is_empty() && log.iter().all(|seen| seen.header("authorization").is_none()));
+    let run = bench.verify(&format!("{follow} --src-creds stager:secret-word"), &image);
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+/// An image that keeps its digest keeps its signature; only the index needs a record.
+#[test]
+fn an_index_of_fewer_platforms_is_recorded_alone() {
+    let bench = Bench::of(&Fixture::two_platforms().unwrap());
+    let key = "--sign-by-sigstore-private-key mover.private --sign-passphrase-file pass \
+               --sign-format bundle --dangerous-sign-without-log";
+    let run = bench.place.ok(&format!(
+        "copy -q --json --platform linux/arm64 --index rewrite {key} --remove-signatures \
+         --on-orphaned record oci:staging:v1 oci:part:v1"
+    ));
+    let receipt: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(receipt["changed"].as_array().unwrap().len(), 1, "{receipt}");
+    let run = bench.verify("--follow-record --all --index-signature require --json", "oci:part:v1");
+    let verdict: Value = serde_json::from_str(&run.out).unwrap();
+    let records = verdict["records"].as_array().unwrap();
+    let recorded = records.iter().find(|one| !one["found"].as_array().unwrap().is_empty()).unwrap();
+    let changes = &recorded["found"][0]["record"]["changes"];
+    assert_eq!(changes, &json!([{"change": "subset", "removed": 1, "of": 2}]), "{verdict}");
+    assert_eq!(recorded["accepted"], true);
+}
+
+/// More bundles than any image has: what was not read is not nothing.
+#[test]
+fn records_that_are_too_many_are_a_refusal() {
+    let bench = Bench::new();
+    let stored = bench.recorded("mover");
+    stored.attach(&stored.bundle);
+    assert_eq!(bench.verify("--follow-record", "oci:prod:v1").code, 0);
+    for number in 0..128 {
+        stored.attach(&json!({"number": number}));
+    }
+    // The image itself would do.
+    bench.place.write(
+        "trust.yaml",
+        trust("release").replace("{accept: bundle, require: release}", "policy-only"),
+    );
+    bench.refused("change records could not be fetched: 129 are listed, the limit is 128");
 }
 
 #[test]
