@@ -203,6 +203,41 @@ fn results_that_cannot_be_written_are_a_failure() {
 }
 
 #[test]
+fn the_log_has_each_request_with_its_answer_and_no_secret() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    let line = format!(
+        "--policy accept.json --debug copy -q --dest-tls-verify=false --dest-creds user:hunter2 oci:image:v1 docker://{}/a/b:v1",
+        served.address
+    );
+    let run = place.run_with(&line, |command| {
+        command.env("NO_COLOR", "1");
+    });
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{run:?}");
+    assert!(!run.err.contains('\u{1b}') && !run.err.contains("hunter2"), "{}", run.err);
+    let field = |line: &str, name: &str| {
+        let value = line.split_once(&format!(" {name}="))?.1;
+        Some(value.split(' ').next()?.trim_matches('"').to_owned())
+    };
+    let of = |kind: &str| {
+        let lines = run.err.lines().filter(|line| line.contains(kind));
+        let mut all: Vec<_> = lines
+            .filter(|line| field(line, "scheme").is_none_or(|scheme| scheme == "http"))
+            .map(|line| (field(line, "method").unwrap(), field(line, "path").unwrap()))
+            .collect();
+        all.sort();
+        all
+    };
+    let asked = [of("client: request "), of("client: upload ")].concat();
+    let mut asked = asked;
+    asked.sort();
+    assert!(asked.iter().any(|(method, _)| method == "PUT"), "{asked:?}");
+    // The first question, in HTTPS, has no answer from a registry without it.
+    assert_eq!(asked, of("client: answer "), "{}", run.err);
+}
+
+#[test]
 fn signatures_of_a_registry_image_live_where_registries_d_says() {
     let place = Place::new();
     let digest = image::single(&place.path("image"));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use rustls::{ClientConfig, RootCertStore};
 use securecp_layer::Scope;
 use url::Url;
@@ -203,12 +203,12 @@ impl HttpClient {
             made = made.header(header::CONTENT_LENGTH, request.body.len());
             made = made.body(request.body.clone());
         }
-        tracing::debug!(method = %request.method, host, path = request.url.path(), "request");
+        log_request(request, &host, "request");
         let answer = wait(scope, async {
             let patience = Patience { host: &host, limit };
             patience.bound(made.send()).await?.map_err(|error| outcome::failure(error, &host))
         })?;
-        tracing::debug!(host, status = answer.status().as_u16(), "answer");
+        log_answer((&request.method, &host, request.url.path()), answer.status());
         Ok(Response::new(answer, host.clone(), limits))
     }
 
@@ -220,6 +220,17 @@ impl HttpClient {
         };
         client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone())
     }
+}
+
+/// Nothing of a URL but scheme and path: its query may be a signature.
+pub(crate) fn log_request(request: &Request, host: &str, what: &str) {
+    let (method, scheme) = (&request.method, request.url.scheme());
+    tracing::debug!(%method, scheme, host, path = request.url.path(), "{what}");
+}
+
+/// Names the request: answers of many come in any order.
+pub(crate) fn log_answer((method, host, path): (&Method, &str, &str), status: StatusCode) {
+    tracing::debug!(%method, host, path, status = status.as_u16(), "answer");
 }
 
 impl fmt::Debug for HttpClient {

@@ -9,6 +9,7 @@ use securecp_layer::Scope;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::client::{log_answer, log_request};
 use crate::runtime::{Patience, spawn, wait};
 use crate::{NetError, Request, Response, TimeLimits, outcome};
 
@@ -43,12 +44,16 @@ impl Upload {
         let made =
             made.body(reqwest::Body::wrap(PartBody { parts: receiver, left: size, ended: false }));
         let host = request.host();
-        tracing::debug!(method = %request.method, host, path = request.url.path(), "upload");
+        log_request(request, &host, "upload");
         let request = spawn({
-            let host = host.clone();
+            let (method, host) = (request.method.clone(), host.clone());
+            let path = request.url.path().to_owned();
             async move {
                 let answer = made.send().await;
                 let answer = answer.map_err(|error| outcome::failure(error, &host));
+                if let Ok(answer) = &answer {
+                    log_answer((&method, &host, &path), answer.status());
+                }
                 // Nobody waits any more if the upload was dropped.
                 let _ = sender.send(answer.map(|inner| Response::new(inner, host, limits)));
             }
