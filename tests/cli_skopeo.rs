@@ -223,6 +223,29 @@ fn options_without_effect_are_warned_of() {
     }
 }
 
+/// What only the image shows: pipelines give the key always, whether or not something is encrypted.
+#[test]
+fn a_key_that_opens_nothing_is_warned_of() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let made = std::process::Command::new("openssl")
+        .args(["genrsa", "-out"])
+        .arg(place.path("key.pem"))
+        .arg("2048")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let line = "copy -q --policy accept.json --decryption-key key.pem oci:image:v1 oci:out:v1";
+    let run = skopeo(&place, line);
+    assert_eq!(run.code, 0, "{run:?}");
+    let says = "--decryption-key cannot take effect: no layer is encrypted";
+    assert_eq!(run.err, format!("securecp: warning: {says}\n"));
+    place.remove("out");
+    let run = place.run(line);
+    assert!(run.code == 1 && run.err.contains(says), "{run:?}");
+    assert!(!place.exists("out"));
+}
+
 #[test]
 fn the_old_option_for_both_sides_still_works() {
     let place = Place::new();
@@ -242,6 +265,13 @@ fn the_old_option_for_both_sides_still_works() {
         ),
     );
     assert_eq!(run.code, 1, "the option of the side wins");
+    let run = skopeo(&place, &format!("--tls-verify=false inspect --raw {to}"));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("'--tls-verify' is deprecated"), "{}", run.err);
+    let run = skopeo(&place, &format!("--tls-verify=false inspect --raw --tls-verify=true {to}"));
+    assert_eq!(run.code, 1, "what stands behind the command is nearer: {run:?}");
+    let run = place.run(&format!("--tls-verify=false inspect --raw {to}"));
+    assert_eq!(run.code, 64, "{run:?}");
 }
 
 #[test]

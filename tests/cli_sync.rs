@@ -336,6 +336,17 @@ fn as_skopeo_it_says_what_scripts_look_for() {
         real.code == 0 && real.err.contains("msg=\"Synced 1 images from 1 sources\""),
         "{real:?}"
     );
+    let lines: Vec<&str> = real.out.lines().collect();
+    assert_eq!(lines[0], "Getting image source signatures", "{real:?}");
+    assert_eq!(lines[lines.len() - 1], "Writing manifest to image destination");
+    let several =
+        run("--src docker --dest dir --src-tls-verify=false --override-arch amd64 HERE/a/app usb2");
+    let of_each = "Writing manifest to image destination";
+    assert_eq!(several.out.matches(of_each).count(), 3, "{several:?}");
+    let quiet = run(
+        "-q --src docker --dest dir --src-tls-verify=false --override-arch amd64 HERE/b/app usb3",
+    );
+    assert_eq!((quiet.code, quiet.out.as_str()), (0, ""), "{quiet:?}");
     let none = run("--src docker HERE/b/app usb");
     assert!(none.code == 1 && none.err.contains("A destination transport must be specified"));
 }

@@ -36,6 +36,8 @@ pub struct Edits {
     pub precompute_digests: bool,
     /// Where data is kept that does not fit into memory.
     pub temporary: PathBuf,
+    /// Changes that no layer can follow are noted in the plan ([`crate::Plan::without_effect`]) instead of refused.
+    pub lenient: bool,
     /// Ends the helper threads of codecs.
     pub scope: Scope,
 }
@@ -74,6 +76,7 @@ impl Default for Edits {
             evidence: EvidenceEdits::default(),
             signing: Signing::default(),
             precompute_digests: false,
+            lenient: false,
             temporary: PathBuf::from("/var/tmp"),
             scope: Scope::new(),
         }

@@ -70,6 +70,7 @@ impl<'a> Copying<'a> {
                 journal: self.terms.resuming.uploads.journal.as_ref(),
             })
         })?;
+        outcome.plan.without_effect().for_each(warn);
         outcome.written.iter().for_each(|written| warn_of_losses(&outcome.plan, written));
         Ok(outcome)
     }

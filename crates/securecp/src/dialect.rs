@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use clap::error::ErrorKind;
-use securecp_copy::{Outcome, Plan, Work};
+use securecp_copy::{Found, ManifestWork, Outcome, Plan, Work};
 use securecp_oci::{ImageName, RawManifest};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -138,11 +138,15 @@ fn logged(level: &str, text: &str) -> String {
     format!("time=\"{now}\" level={level} msg=\"{quoted}\"\n")
 }
 
-/// What the reference says on standard output while it copies, in its order.
+/// What the reference says on standard output while it copies, in its order, image by image.
 pub(crate) fn copy_lines(outcome: &Outcome, remove_signatures: bool) -> String {
     let plan = &outcome.plan;
-    let Some(admitted) = plan.admitted().first() else { return String::new() };
-    let found = admitted.found().manifests();
+    let admitted = plan.admitted().iter().enumerate();
+    admitted.map(|(route, one)| lines_of(plan, (route, one.found()), remove_signatures)).collect()
+}
+
+fn lines_of(plan: &Plan, (route, found): (usize, &Found), remove_signatures: bool) -> String {
+    let found = found.manifests();
     let images: Vec<&RawManifest> =
         found.iter().map(|m| &m.subject.manifest).filter(|m| m.image().is_some()).collect();
     let mut lines = String::new();
@@ -168,7 +172,7 @@ pub(crate) fn copy_lines(outcome: &Outcome, remove_signatures: bool) -> String {
     }
     if list.is_some() {
         lines.push_str("Writing manifest list to image destination\nStoring list signatures\n");
-    } else if stores_signatures(plan) {
+    } else if stores_signatures(plan, route) {
         lines.push_str("Storing signatures\n");
     }
     lines
@@ -186,8 +190,15 @@ fn one_image(lines: &mut String, manifest: &RawManifest, remove_signatures: bool
     lines.push_str("Writing manifest to image destination\n");
 }
 
-fn stores_signatures(plan: &Plan) -> bool {
-    plan.nodes().iter().any(|node| matches!(node.work, Work::Signatures(_)))
+fn stores_signatures(plan: &Plan, route: usize) -> bool {
+    let of_route = |work: &ManifestWork| work.found.route == route;
+    plan.nodes().iter().any(|node| match &node.work {
+        Work::Signatures(work) => match &plan.nodes()[work.manifest.0].work {
+            Work::Manifest(manifest) => of_route(manifest),
+            _ => false,
+        },
+        _ => false,
+    })
 }
 
 #[cfg(test)]

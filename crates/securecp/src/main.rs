@@ -69,7 +69,7 @@ fn run(words: Vec<OsString>, dialect: Dialect) -> Result<(), Failure> {
     };
     logging::start(&cli.globals);
     open_files::raise_limit();
-    let globals = Globals { lenient: dialect.is_skopeo(), ..Globals::try_from(cli.globals)? };
+    let globals = Globals::try_from(cli.globals)?.with_manners(dialect.is_skopeo())?;
     let scope = globals.time_limit.map_or_else(Scope::new, Scope::lasting);
     stop::cancel_on_signals(&scope).context("listening for signals")?;
     let mut out = io::stdout().lock();

@@ -63,7 +63,12 @@ pub(super) fn extend(
     plan.attestations.extend(desk.attestations()?);
     plan.evidence.extend(desk.plan()?);
     builder.records()?;
-    builder.check_effect()?;
+    match builder.check_effect() {
+        Err(error @ PlanError::NoEffect { .. }) if edits.lenient => {
+            plan.without_effect.insert(error.to_string());
+        }
+        checked => checked?,
+    }
     plan.names.extend(builder.names()?);
     Ok(())
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use securecp_layer::TransformKey;
 use securecp_oci::{Descriptor, Digest, ManifestFormat, Reference, Repository, Signature};
@@ -58,6 +60,7 @@ pub struct Plan {
     names: Vec<PlannedName>,
     evidence: Vec<PlannedEvidence>,
     attestations: Vec<PlannedAttestation>,
+    without_effect: BTreeSet<String>,
     costs: Costs,
 }
 
@@ -271,7 +274,7 @@ impl Plan {
         for storage in 0..there.len() {
             build::extend(&mut plan, storage, (&found, &carried), edits, &there)?;
         }
-        let Building { nodes, names, evidence, attestations } = plan;
+        let Building { nodes, names, evidence, attestations, without_effect } = plan;
         let plan = Self {
             admitted,
             carried,
@@ -280,10 +283,16 @@ impl Plan {
             names,
             evidence,
             attestations,
+            without_effect,
             costs: Costs::of(edits),
         };
         plan.check_names(job.protection)?;
         Ok(plan)
+    }
+
+    /// What was asked for and no layer can follow, where that is no failure.
+    pub fn without_effect(&self) -> impl Iterator<Item = &str> {
+        self.without_effect.iter().map(String::as_str)
     }
 
     /// A name that must not be moved is told before anything is sent, where it is known what it would stand for.
@@ -432,6 +441,7 @@ struct Building {
     names: Vec<PlannedName>,
     evidence: Vec<PlannedEvidence>,
     attestations: Vec<PlannedAttestation>,
+    without_effect: BTreeSet<String>,
 }
 
 /// Whether a requirement that looks at signatures was evaluated for any manifest.

@@ -4,6 +4,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::duration::parse_duration;
+use super::switch::parse_switch;
 
 /// Options of every command, before or behind its name.
 #[derive(Debug, Args)]
@@ -56,6 +57,11 @@ pub(crate) struct GlobalArgs {
     /// What stands before this program's name when it introduces itself to registries
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) user_agent_prefix: Option<String>,
+
+    /// The reference's oldest option for registries, before the command only
+    #[arg(id = "old-tls-verify", long = "tls-verify", hide = true, value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) old_tls_verify: Option<bool>,
 
     /// Log what is being done, on standard error
     #[arg(long, global = true)]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::args::SyncArgs;
 use crate::connect::{DestinationDoor, SourceDoor};
 use crate::copying::{Copying, doors};
+use crate::dialect::copy_lines;
 use crate::evidence_view;
 use crate::failure::Failure;
 use crate::files::check_writable;
@@ -29,7 +30,8 @@ pub(crate) fn run(args: SyncArgs, session: &mut Session<'_>) -> Result<(), Failu
         let doors = doors(&request.terms, session)?;
         find(&request, &doors, &session.globals, session.scope)?
     };
-    let mut results = Results::default();
+    let lines = session.dialect.is_skopeo().then(String::new);
+    let mut results = Results { lines, ..Results::default() };
     results.unknown(std::mem::take(&mut found.failures), session);
     if request.terms.dry_run && session.dialect.is_skopeo() {
         list(&found, session);
@@ -64,10 +66,10 @@ fn copy_all(
     if request.keep_going {
         for image in found.pairs.chunks(1) {
             session.scope.check()?;
-            results.add(image, copy(image), session);
+            results.add(image, copy(image), (request, session));
         }
     } else if !found.pairs.is_empty() {
-        results.done(&found.pairs, copy(&found.pairs)?);
+        results.done(&found.pairs, copy(&found.pairs)?, request);
     }
     Ok(())
 }
@@ -135,6 +137,8 @@ struct Results {
     plans: Vec<Plan>,
     failed: Vec<Value>,
     sent_bytes: u64,
+    /// What the reference would have said on standard output, where its words are asked for.
+    lines: Option<String>,
 }
 
 impl Results {
@@ -146,9 +150,14 @@ impl Results {
         }
     }
 
-    fn add(&mut self, pairs: &[Pair], outcome: Result<Outcome, Failure>, session: &Session<'_>) {
+    fn add(
+        &mut self,
+        pairs: &[Pair],
+        outcome: Result<Outcome, Failure>,
+        (request, session): (&SyncRequest, &Session<'_>),
+    ) {
         match outcome {
-            Ok(outcome) => self.done(pairs, outcome),
+            Ok(outcome) => self.done(pairs, outcome, request),
             Err(failure) => {
                 failure.print(session.dialect);
                 let names = pairs.iter().map(pair_json);
@@ -160,7 +169,10 @@ impl Results {
         }
     }
 
-    fn done(&mut self, pairs: &[Pair], outcome: Outcome) {
+    fn done(&mut self, pairs: &[Pair], outcome: Outcome, request: &SyncRequest) {
+        if let Some(lines) = &mut self.lines {
+            lines.push_str(&copy_lines(&outcome, request.terms.edits.remove_signatures));
+        }
         let Some(written) = outcome.written else { return self.plans.push(outcome.plan) };
         self.sent_bytes += written.sent_bytes;
         for image in &written.images {
@@ -206,6 +218,9 @@ impl Results {
             }
             let text = format!("Synced {count} images from {sources} sources");
             say(&session.dialect.log("info", &text, &[]));
+            if request.terms.progress != ProgressStyle::WarningsOnly {
+                session.write(self.lines.as_deref().unwrap_or_default().as_bytes())?;
+            }
         } else if !matches!(
             request.terms.progress,
             ProgressStyle::WarningsOnly | ProgressStyle::Json

@@ -25,6 +25,8 @@ pub(crate) struct Globals {
     pub(crate) registries_d: Option<PathBuf>,
     pub(crate) registries_conf: Option<PathBuf>,
     pub(crate) tls_details: Option<PathBuf>,
+    /// For registries of which nothing else says it.
+    pub(crate) tls_verify: Option<bool>,
     pub(crate) user_agent_prefix: Option<String>,
 }
 
@@ -40,6 +42,22 @@ pub(crate) enum PolicyChoice {
 }
 
 impl Globals {
+    /// Takes on the manners of the reference, if it is called by its name.
+    pub(crate) fn with_manners(self, lenient: bool) -> Result<Self, Failure> {
+        match (self.tls_verify, lenient) {
+            (Some(_), false) => {
+                return Err(Failure::usage(
+                    "--tls-verify stands behind the command, not before it",
+                ));
+            }
+            (Some(_), true) => {
+                warn("'--tls-verify' is deprecated, please set this on the specific subcommand");
+            }
+            (None, _) => {}
+        }
+        Ok(Self { lenient, ..self })
+    }
+
     /// An option cannot take effect: an error, unless the caller is used to other manners.
     pub(crate) fn no_effect(&self, problem: String) -> Result<(), Failure> {
         if !self.lenient {
@@ -66,6 +84,7 @@ impl TryFrom<GlobalArgs> for Globals {
             registries_d: args.registries_d,
             registries_conf: args.registries_conf,
             tls_details: args.tls_details,
+            tls_verify: args.old_tls_verify,
             user_agent_prefix: args.user_agent_prefix,
             tmpdir: args.tmpdir.unwrap_or_else(|| PathBuf::from("/var/tmp")),
         })

@@ -42,7 +42,7 @@ impl SideRequest {
         Ok(Self {
             login,
             registry_token: args.registry_token,
-            tls_verify: args.tls_verify,
+            tls_verify: args.tls_verify.or(globals.tls_verify),
             cert_dir: args.cert_dir,
             authfile: args.authfile,
             shared_blob_dir: args.shared_blob_dir,
@@ -90,11 +90,12 @@ pub(crate) fn sides(
     ] {
         check_use((option, given), useful, &all, globals)?;
     }
-    let request = |args, images| -> Result<SideRequest, Failure> {
+    let request = |args: SideArgs, images| -> Result<SideRequest, Failure> {
+        let own = args.tls_verify;
         let side = SideRequest::new(args, images, globals)?;
         Ok(SideRequest {
             authfile: side.authfile.or_else(|| shared.authfile.clone()),
-            tls_verify: side.tls_verify.or(shared.tls_verify),
+            tls_verify: own.or(shared.tls_verify).or(side.tls_verify),
             ..side
         })
     };

@@ -87,6 +87,7 @@ fn edits(
         format: format(chain.changes.format.as_deref())?,
         precompute_digests: chain.compression.dest_precompute_digests,
         temporary: globals.tmpdir.clone(),
+        lenient: globals.lenient,
         ..Edits::default()
     })
 }
