@@ -190,7 +190,7 @@ impl Compression {
 
 /// Memory of one worker at levels 1 to 22, measured with zstd 1.5.7 and the jobs that we give it, rounded up.
 const ZSTD_MIB: [u64; 22] =
-    [6, 6, 10, 11, 10, 10, 12, 12, 17, 27, 27, 47, 47, 55, 71, 69, 69, 69, 115, 150, 150, 150];
+    [6, 6, 25, 25, 25, 25, 27, 27, 31, 41, 41, 62, 62, 69, 85, 69, 69, 69, 115, 150, 150, 150];
 
 /// How many threads compress one layer; the bytes that come out do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
