@@ -88,7 +88,10 @@ fn in_range(codec: Codec, lowest: i64, highest: i64, found: i64) -> Result<u8, L
     u8::try_from(found).map_err(|_| error)
 }
 
-/// A gzip level: 0 (stored) to 9; 6 unless told otherwise.
+/// A gzip level: 0 (stored) to 9.
+///
+/// Unless told otherwise it is 5: of a GB of files zlib-rs makes as much as at its level 6 (395.0 and 394.1 MB) in 17 % less
+/// time, and 3 % less than the reference's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GzipLevel(u8);
 
@@ -109,7 +112,7 @@ impl GzipLevel {
 
 impl Default for GzipLevel {
     fn default() -> Self {
-        Self(6)
+        Self(5)
     }
 }
 
