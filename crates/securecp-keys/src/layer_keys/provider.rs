@@ -112,3 +112,18 @@ fn told(error: &dyn std::error::Error) -> String {
     tracing::warn!(error = text, "key provider");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs look for them in capitals, in small letters, or both.
+    #[test]
+    fn proxies_reach_providers_under_both_names() {
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            let small = name.to_lowercase();
+            let both = [name, small.as_str()].map(|name| ENVIRONMENT.contains(&name));
+            assert_eq!(both, [true, true], "{name}");
+        }
+    }
+}
