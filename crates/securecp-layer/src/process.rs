@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::thread;
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -78,10 +78,12 @@ pub fn run<E>(
     let mut running = Running { child: command.spawn().map_err(RunError::Io)?, ended: false };
     if let Some(mut pipe) = running.child.stdin.take() {
         // A program need not read what it is given; that it did not shows in what it answers.
-        thread::spawn(move || pipe.write_all(&input));
+        let feed = move || pipe.write_all(&input);
+        Builder::new().spawn(feed).map_err(RunError::Io)?;
     }
-    let mut out = Capture::start(running.child.stdout.take(), limit);
-    let mut err = Capture::start(running.child.stderr.take(), ERROR_TEXT_LIMIT);
+    let out = Capture::start(Builder::new(), running.child.stdout.take(), limit);
+    let err = Capture::start(Builder::new(), running.child.stderr.take(), ERROR_TEXT_LIMIT);
+    let (mut out, mut err) = (out.map_err(RunError::Io)?, err.map_err(RunError::Io)?);
     let status = running.wait(&mut out, interrupt)?;
     let end = Instant::now() + GRACE;
     let out = out.rest(end, interrupt)?.within()?;
@@ -149,15 +151,19 @@ struct Capture {
 }
 
 impl Capture {
-    fn start(pipe: Option<impl Read + Send + 'static>, limit: usize) -> Self {
+    fn start(
+        thread: Builder,
+        pipe: Option<impl Read + Send + 'static>,
+        limit: usize,
+    ) -> io::Result<Self> {
         let (sender, from) = channel();
-        thread::spawn(move || {
+        thread.spawn(move || {
             let Some(mut pipe) = pipe else { return };
             // Nobody listens any more if the program was given up.
             let _ = sender.send(capture(&mut pipe, limit));
             let _ = io::copy(&mut pipe, &mut io::sink());
-        });
-        Self { from, found: None }
+        })?;
+        Ok(Self { from, found: None })
     }
 
     /// Whether there is more than is taken.
@@ -244,6 +250,12 @@ mod tests {
         let chatty = "yes noise | head -c 1000000 >&2; echo ok";
         let chatty = within(LONG, chatty, b"", 100).unwrap();
         assert_eq!((&**chatty.out, chatty.err.len()), (&b"ok\n"[..], ERROR_TEXT_LIMIT));
+    }
+
+    #[test]
+    fn a_missing_thread_is_an_error() {
+        let impossible = Builder::new().stack_size(1 << 47);
+        assert!(Capture::start(impossible, Some(io::empty()), 1).is_err());
     }
 
     #[test]
