@@ -189,6 +189,7 @@ fn a_changed_image_is_judged_by_its_source() {
         let digest = changed["sourceDigest"].as_str().unwrap();
         for said in [
             "trust file: refused".to_owned(),
+            "with its change records: accepted\n".to_owned(),
             format!("made from {digest} of {source} (layer 0 recompressed to zstd"),
             format!(
                 "      docker://{}@{digest}: accepted",

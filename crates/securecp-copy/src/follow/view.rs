@@ -5,10 +5,15 @@ use std::fmt::{self, Display};
 use super::{Followed, FollowedManifest};
 
 impl Followed {
-    fn lines(&self, indent: usize) -> String {
-        let mut text = indented(&self.verdict.to_string(), indent);
-        let followed = self.records.iter().filter(|one| one.is_told());
-        followed.for_each(|one| text.push_str(&one.lines(indent)));
+    fn lines(&self) -> String {
+        let mut own = self.verdict.clone();
+        own.accepted = self.accepted_itself;
+        let mut text = own.to_string();
+        let told: Vec<_> = self.records.iter().filter(|one| one.is_told()).collect();
+        told.iter().for_each(|one| text.push_str(&one.lines()));
+        if !told.is_empty() {
+            text.push_str(&format!("with its change records: {}\n", word(self.verdict.accepted)));
+        }
         text
     }
 }
@@ -19,20 +24,21 @@ impl FollowedManifest {
         !self.accepted || !self.found.is_empty()
     }
 
-    fn lines(&self, indent: usize) -> String {
-        let word = if self.accepted { "accepted" } else { "refused" };
+    fn lines(&self) -> String {
         let why = self.denial.as_ref().map(|denial| format!(": {denial}")).unwrap_or_default();
-        let mut text = format!("change records of {}: {word}{why}\n", self.digest);
+        let mut text = format!("change records of {}: {}{why}\n", self.digest, word(self.accepted));
         for record in &self.found {
             text.push_str(&format!("  {record}\n"));
         }
-        let mut text = indented(&text, indent);
         if let Some(source) = &self.source {
-            text.push_str(&indented("  its source:\n", indent));
-            text.push_str(&source.verdict.lines(indent + 4));
+            text.push_str(&format!("  its source:\n{}", indented(&source.verdict.lines(), 4)));
         }
         text
     }
+}
+
+fn word(accepted: bool) -> &'static str {
+    if accepted { "accepted" } else { "refused" }
 }
 
 fn indented(text: &str, indent: usize) -> String {
@@ -42,6 +48,6 @@ fn indented(text: &str, indent: usize) -> String {
 
 impl Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines(0))
+        f.write_str(&self.lines())
     }
 }
