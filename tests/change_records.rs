@@ -167,6 +167,29 @@ fn name(registry: std::net::SocketAddr, image: &str) -> String {
     format!("docker://{registry}/{image}")
 }
 
+/// Under `--evidence verified` a record travels if a recorder made it; to sign images is another right.
+#[test]
+fn a_recorder_s_record_is_verified_evidence_and_its_signature_is_not() {
+    let bench = Bench::new();
+    bench.ok("mover", CHANGE, "oci:staging:v1", "oci:prod:v1");
+    bench.ok("release", "", "oci:prod:v1", "oci:signed:v1");
+    let run = bench.place.run(
+        "--policy accept.json copy -q --all --json --evidence verified --trust trust.yaml oci:signed:v1 oci:end:v1",
+    );
+    assert_eq!(run.code, 0, "{run:?}");
+    let receipt: Value = serde_json::from_str(&run.out).unwrap();
+    let evidence = &receipt["evidence"];
+    assert_eq!(
+        (&evidence["carried"], &evidence["skipped"]),
+        (&json!(2), &json!(1)),
+        "{evidence:#}"
+    );
+    assert_eq!(evidence["skippedPieces"][0]["type"], "sigstore signature");
+    let kinds: Vec<_> =
+        evidence["rows"].as_array().unwrap().iter().map(|row| &row["type"]).collect();
+    assert!(kinds.contains(&&json!("change record")), "{evidence:#}");
+}
+
 /// From a registry with the referrers API into registries with it and without, and into a layout.
 #[test]
 fn a_changed_image_is_judged_by_its_source() {

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use securecp_oci::{Escaped, ImageIdentity, RawManifest, Signature};
 
 use crate::gate::{Gate, Subject, meets};
 use crate::openpgp::Keyring;
 use crate::policy::{Policy, Requirement, SigstoreSigned};
 use crate::sigstore::{
-    AttachedEvidence, Candidate, PublicKey, TrustFault, Trusted, TrustedRoot, Wanted, lone_keys,
+    AttachedEvidence, Candidate, PublicKey, StoredBundle, StoredRecords, TrustFault, Trusted,
+    TrustedRoot, Wanted, lone_keys,
 };
 use crate::verdict::Denial;
 
@@ -165,8 +167,11 @@ impl<'a> Witnesses<'a> {
     /// Judges a bundle: a signature, or a statement of whatever kind about its subject.
     ///
     /// # Errors
-    /// None that is known.
+    /// A key of a recorder cannot be used.
     pub fn bundle(&self, subject: &RawManifest, bundle: &[u8]) -> Judgement {
+        if let Some(recorder) = self.recorder(subject, bundle)? {
+            return Ok(Ok(recorder));
+        }
         let candidate = Candidate::read_as(Wanted::Anything, bundle);
         match self.by_keys(subject, candidate.map_err(TrustFault::from)) {
             Ok(vouched) => Ok(Ok(vouched)),
@@ -185,6 +190,25 @@ impl<'a> Witnesses<'a> {
             Ok(vouched) => Ok(Ok(vouched)),
             Err(reasons) => self.trusted(reasons, |trusted| trusted.attestation(layer, subject)),
         }
+    }
+
+    /// Whoever the trust file names for change records, if the bundle is one of those.
+    fn recorder(
+        &self,
+        subject: &RawManifest,
+        bundle: &[u8],
+    ) -> Result<Option<Vouched>, WitnessError> {
+        let Some(file) = self.gate.trust else { return Ok(None) };
+        let bundles = [StoredBundle::from(Bytes::copy_from_slice(bundle))];
+        let stored = StoredRecords { bundles: &bundles, statements: &[] };
+        let judged = file.judge_records(subject, stored, self.gate.keys);
+        let judged = judged.map_err(|denial| WitnessError::Material(denial.to_string()))?;
+        let good = judged.into_iter().find(|verdict| verdict.record.is_some());
+        Ok(good.map(|verdict| {
+            let holder = verdict.holder.unwrap_or_default();
+            let by = format!("recorder {} ({holder})", verdict.signers.join(", "));
+            Vouched { by, is_signature: false }
+        }))
     }
 
     /// The keys of the policy, which may sign anything; what it asks of others is only known of signatures.
