@@ -17,7 +17,7 @@ use securecp_oci::{
     Declared, Descriptor, Digest, ImageIdentity, RawManifest, Reference, Signature,
 };
 use securecp_testkit::http::{Request, Response};
-use securecp_testkit::proxy::{Fault, Handler, Hook, Proxy, Reply, Rule};
+use securecp_testkit::proxy::{Fault, Handler, Hook, Proxy, Reply, Rule, Seen};
 use securecp_testkit::{Fixture, Layer, Registry};
 use securecp_trust::{FreshKey, Gate, Judged, Policy, SigstoreKey, Subject};
 
@@ -279,6 +279,12 @@ impl<'a> Trial<'a> {
         visible
     }
 
+    /// Whether nothing was written anywhere: running it again is then the undisturbed run, which is made once for all.
+    fn is_untouched(&self) -> bool {
+        let reads = |seen: &Seen| ["GET", "HEAD"].contains(&seen.method.as_str());
+        self.to.log().iter().all(reads) && !self.place.exists("lookaside")
+    }
+
     fn assert_converges(&self) {
         self.from.clear_rules();
         self.to.clear_rules();
@@ -332,10 +338,16 @@ fn strike_everywhere(kind: Kind, blow: Blow) {
                     let between = (1..tags).contains(&visible.len());
                     partly.fetch_add(usize::from(between), Ordering::SeqCst);
                 }
-                Some((true, _)) => assert_eq!(visible.len(), tags),
+                // It has converged already.
+                Some((true, _)) => {
+                    assert_eq!(visible.len(), tags);
+                    continue;
+                }
                 Some((false, said)) => assert!(said.contains("error"), "{said}"),
             }
-            trial.assert_converges();
+            if !trial.is_untouched() {
+                trial.assert_converges();
+            }
         }
     };
     std::thread::scope(|threads| {

@@ -368,6 +368,21 @@ fn a_policy_alone_tells_signatures_apart() {
         (&json!(1), &json!(1)),
         "{receipt:#}"
     );
+    // A folder holds signatures that are read as such, the verified one alone; without that it has no room for them.
+    let run = place.run(&format!(
+        "--policy anna.json {both} copy -q --evidence verified --src-tls-verify=false {from} dir:folder"
+    ));
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(place.exists("folder/signature-1") && !place.exists("folder/signature-2"));
+    let unread = |options: &str| {
+        place.run(&format!(
+            "--policy accept.json copy -q {options} --src-tls-verify=false {from} dir:unread"
+        ))
+    };
+    let run = unread("");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("sigstore signature") && !place.exists("unread"), "{run:?}");
+    assert_eq!(unread("--evidence none").code, 0);
     for (policy, code) in [("anna", 0), ("mark", 3)] {
         let run = place
             .run(&format!("--policy {policy}.json {both} verify --tls-verify=false {destination}"));
