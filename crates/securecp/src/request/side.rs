@@ -203,13 +203,34 @@ mod tests {
 
     #[test]
     fn options_that_the_transport_has_no_use_for_are_refused() {
+        const REGISTRY: &[&str] = &["docker://h.example/x"];
+        const NETWORK: &[&str] = &["docker://h.example/x", "docker-daemon:x:v1"];
         let with_creds = || args(Some("u:p"), None, None, false);
-        let unverified = || SideArgs { tls_verify: Some(false), ..nothing() };
-        let shared = || SideArgs { shared_blob_dir: Some("b".into()), ..nothing() };
-        let engine = || SideArgs { daemon_host: Some("unix:///s".to_owned()), ..nothing() };
+        let with = |change: fn(&mut SideArgs)| {
+            move || {
+                let mut given = nothing();
+                change(&mut given);
+                given
+            }
+        };
+        let user = || args(None, Some("u"), Some("p"), false);
+        let nobody = || args(None, None, None, true);
+        let token = with(|side| side.registry_token = Some(Secret::new("t")));
+        let authfile = with(|side| side.authfile = Some("f".into()));
+        let unverified = with(|side| side.tls_verify = Some(false));
+        let verified = with(|side| side.tls_verify = Some(true));
+        let certificates = with(|side| side.cert_dir = Some("c".into()));
+        let shared = with(|side| side.shared_blob_dir = Some("b".into()));
+        let engine = with(|side| side.daemon_host = Some("unix:///s".to_owned()));
         for (given, useful) in [
-            (&with_creds as &dyn Fn() -> SideArgs, &["docker://h.example/x"][..]),
-            (&unverified, &["docker://h.example/x", "docker-daemon:x:v1"]),
+            (&with_creds as &dyn Fn() -> SideArgs, REGISTRY),
+            (&user, REGISTRY),
+            (&nobody, REGISTRY),
+            (&token, REGISTRY),
+            (&authfile, REGISTRY),
+            (&unverified, NETWORK),
+            (&verified, NETWORK),
+            (&certificates, NETWORK),
             (&shared, &["oci:a:b"]),
             (&engine, &["docker-daemon:x:v1"]),
         ] {
