@@ -4,12 +4,11 @@
 
 mod cli;
 
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use cli::stand_in::{StandIn, pypi};
 use cli::{Place, image};
 use securecp_oci::{Declared, RawManifest, referrers_tag};
 use securecp_testkit::sigstore::token;
@@ -19,69 +18,6 @@ use serde_json::{Value, json};
 const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const EMAIL: &str = "release@securecp.test";
 const ISSUER: &str = "https://issuer.securecp.test";
-
-/// What ./test installs below the build folder.
-fn installed(name: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let path = target.join(name);
-    assert!(path.exists(), "{} is needed: ./test installs it", path.display());
-    path
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/sigstore/pypi").join(name)
-}
-
-/// Runs a script with PyPI sigstore; gives what it said and whether it succeeded.
-fn pypi(name: &str, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(installed("pypi/bin/python"));
-    command.arg(script(name)).args(arguments).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Fulcio, Rekor and a timestamp authority; they end when this is dropped.
-struct StandIn {
-    child: Child,
-    url: String,
-    folder: tempfile::TempDir,
-}
-
-impl StandIn {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let modules = installed("stand-in/node_modules");
-        let child = Command::new("node")
-            .arg(modules.with_file_name("server.cjs"))
-            .arg(port.to_string())
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stand_in = Self { child, url: format!("http://127.0.0.1:{port}"), folder };
-        let limit = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < limit, "the stand-in does not listen");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        stand_in
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn bytes_of(place: &Place, digest: &str) -> Vec<u8> {
     std::fs::read(image::blob(&place.path("image"), digest)).unwrap()

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use cli::{Place, Run, image};
+use cli::{Place, Run, signing};
 use securecp_testkit::Registry;
 use securecp_testkit::http::Request;
 use securecp_testkit::sigstore::{ISSUER, MARK, Odd, REQUEST_TOKEN, Sigstore, token};
@@ -28,11 +28,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (place, sigstore) = (Place::new(), Sigstore::start().unwrap());
-        let digest = image::two_platforms(&place.path("image"));
-        place.write(
-            "registries.d/default.yaml",
-            "default-docker: {use-sigstore-attachments: true}\n",
-        );
+        let digest = signing::signable(&place).remove(0);
+        signing::attachments(&place, true);
         place.write("root.pem", sigstore.root_pem());
         place.write("rekor.pub", sigstore.log_pem());
         let other = Sigstore::start().unwrap();

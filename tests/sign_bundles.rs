@@ -6,7 +6,7 @@ mod cli;
 
 use std::net::SocketAddr;
 
-use cli::{Place, Run, image};
+use cli::{Place, Run, image, signing};
 use securecp_testkit::proxy::{Fault, Proxy, Reply, Rule, Seen};
 use securecp_testkit::{DockerRegistry, Registry};
 use serde_json::{Value, json};
@@ -34,14 +34,8 @@ impl Bench {
         };
         place.write("trust.yaml", file("bundle"));
         place.write("attached.yaml", file("attachment"));
-        place.write(
-            "registries.d/default.yaml",
-            format!(
-                "default-docker:\n  use-sigstore-attachments: true\n  lookaside: file://{}\n",
-                place.path("store").display()
-            ),
-        );
-        let index = image::two_platforms(&place.path("image"));
+        signing::attachments(&place, true);
+        let index = signing::signable(&place).remove(0);
         Self { place, index }
     }
 

@@ -9,7 +9,7 @@ use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use cli::gnupg::{GnuPg, configure, policy, signatures_of};
-use cli::{Place, Run, image, listing};
+use cli::{Place, Run, image, listing, signing};
 use securecp_testkit::http::Request;
 use securecp_testkit::{DockerRegistry, Registry};
 use securecp_trust::FreshKey;
@@ -22,18 +22,19 @@ const BOB: &str = "Bob <bob@other.example>";
 struct Bench {
     place: Place,
     gnupg: GnuPg,
-    index: String,
+    /// Those of the index and of its images.
+    digests: Vec<String>,
 }
 
 impl Bench {
     fn new() -> Self {
         let (place, gnupg) = (Place::new(), GnuPg::with_keys(&[(ALICE, ""), (BOB, "")]));
-        let index = image::two_platforms(&place.path("image"));
+        let digests = signing::signable(&place);
         configure(&place);
         gnupg.export("alice", &place, "key.asc");
         gnupg.export("bob", &place, "bob.asc");
         place.write("bob.json", policy(&place.path("bob.asc")));
-        Self { place, gnupg, index }
+        Self { place, gnupg, digests }
     }
 
     /// Runs securecp under the policy that trusts Alice.
@@ -61,15 +62,6 @@ impl Bench {
     /// Copies the image with a signature by Alice's key.
     fn sign(&self, to: &str, options: &str) {
         self.ok(&format!("copy -q --all --dest-tls-verify=false --sign-by alice@release.example {options} oci:image:v1 {to}"));
-    }
-
-    /// The digests of the index and its images.
-    fn digests(&self) -> Vec<String> {
-        let bytes = std::fs::read(image::blob(&self.place.path("image"), &self.index)).unwrap();
-        let index: Value = serde_json::from_slice(&bytes).unwrap();
-        let entries = index["manifests"].as_array().unwrap().clone();
-        let images = entries.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned());
-        [self.index.clone()].into_iter().chain(images).collect()
     }
 
     /// Refused both by verify and by copy, for this reason.
@@ -148,8 +140,8 @@ fn every_instance_the_index_and_every_tag_get_a_signature() {
     let (bench, registry) = (Bench::new(), Registry::start().unwrap());
     let app = format!("docker://{}/shop/app", registry.address());
     bench.sign(&format!("{app}:v1"), "--additional-tag stable --additional-tag v1.0");
-    for digest in bench.digests() {
-        let folder = signatures_of(&bench.place, "shop/app", &digest);
+    for digest in &bench.digests {
+        let folder = signatures_of(&bench.place, "shop/app", digest);
         assert_eq!(listing(&folder), ["signature-1", "signature-2", "signature-3"], "{digest}");
         let mut names: Vec<String> = (1..=3)
             .map(|n| {
@@ -192,7 +184,7 @@ fn refusals_say_what_is_wrong() {
         "A signature was required, but no signature exists",
     );
     bench.refused("bob.json", &good, "unknownKey", "signature by key ");
-    let digests = bench.digests();
+    let digests = &bench.digests;
     let amd64 = signatures_of(&bench.place, "shop/app", &digests[1]).join("signature-1");
     let arm64 = signatures_of(&bench.place, "shop/app", &digests[2]).join("signature-1");
     let original = std::fs::read(&amd64).unwrap();
@@ -229,7 +221,7 @@ fn an_index_counts_as_asked_for() {
             bench.run(&format!("verify --all --index-signature {mode} --tls-verify=false {good}"));
         (run.code, run.out)
     };
-    let digests = bench.digests();
+    let digests = &bench.digests;
     let hide = |digest: &str| {
         let folder = signatures_of(&bench.place, "shop/app", digest);
         std::fs::rename(&folder, folder.with_extension("hidden")).unwrap();
@@ -352,7 +344,7 @@ fn a_directory_is_signed_for_the_name_given() {
         "standalone-verify out/manifest.json h.example/app:v1 {alice} out/signature-1"
     ));
     let expected =
-        format!("Signature verified using fingerprint {alice}, digest {}\n", bench.index);
+        format!("Signature verified using fingerprint {alice}, digest {}\n", bench.digests[0]);
     assert_eq!(run.out, expected);
     // Signatures travel with a copy whose bytes stay.
     bench.ok("copy -q --all dir:out dir:again");

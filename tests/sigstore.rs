@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use cli::{Place, Run, image};
+use cli::{Place, Run, image, signing};
 use securecp_testkit::http::Request;
 use securecp_testkit::proxy::{Fault, Handler, Proxy, Rule};
 use securecp_testkit::{DockerRegistry, Registry};
@@ -20,15 +20,16 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// A place with a two-platform image in `oci:image:v1`, and keys of which Alice's is trusted.
 struct Bench {
     place: Place,
-    index: String,
+    /// Those of the index and of its images.
+    digests: Vec<String>,
 }
 
 impl Bench {
     fn new() -> Self {
         let place = Place::new();
-        let index = image::two_platforms(&place.path("image"));
+        let digests = signing::signable(&place);
         place.write("passphrase", "open sesame\nand more\n");
-        let bench = Self { place, index };
+        let bench = Self { place, digests };
         bench.attachments(true);
         for name in ["alice", "bob"] {
             let line = format!(
@@ -45,8 +46,7 @@ impl Bench {
     }
 
     fn attachments(&self, used: bool) {
-        let text = format!("default-docker: {{use-sigstore-attachments: {used}}}\n");
-        self.place.write("registries.d/default.yaml", text);
+        signing::attachments(&self.place, used);
     }
 
     fn run(&self, line: &str) -> Run {
@@ -72,15 +72,6 @@ impl Bench {
         let run = self.run(&line);
         assert_eq!(run.code, code, "{run:?}");
         run.out
-    }
-
-    /// The digests of the index and its images.
-    fn digests(&self) -> Vec<String> {
-        let bytes = std::fs::read(image::blob(&self.place.path("image"), &self.index)).unwrap();
-        let index: Value = serde_json::from_slice(&bytes).unwrap();
-        let entries = index["manifests"].as_array().unwrap().clone();
-        let images = entries.iter().map(|entry| entry["digest"].as_str().unwrap().to_owned());
-        [self.index.clone()].into_iter().chain(images).collect()
     }
 }
 
@@ -167,8 +158,8 @@ fn signs_and_judges(registry: SocketAddr) {
             .judged("bob", &format!("{app}:v1"), 3)
             .contains("cryptographic signature verification failed")
     );
-    for digest in bench.digests() {
-        assert_eq!(layers(registry, "shop/app", &digest), 1);
+    for digest in &bench.digests {
+        assert_eq!(layers(registry, "shop/app", digest), 1);
     }
     // The same image by a second key: one more layer; and under another name: the other name's signature is needed.
     bench.sign_ok("bob", &format!("{app}:v1"));
@@ -180,14 +171,14 @@ fn signs_and_judges(registry: SocketAddr) {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(bench.judged("alice", &format!("{app}:v2"), 3).contains("identity"));
     // A copy takes them along, and a second one changes nothing.
-    let before = attachment(registry, "shop/app", &bench.index);
+    let before = attachment(registry, "shop/app", &bench.digests[0]);
     for _ in 0..2 {
         let line = format!(
             "--policy alice.json copy -q --all --src-tls-verify=false --dest-tls-verify=false {app}:v1 docker://{registry}/shop/taken:v1"
         );
         let run = bench.run(&line);
         assert_eq!(run.code, 0, "{run:?}");
-        assert_eq!(attachment(registry, "shop/taken", &bench.index), before);
+        assert_eq!(attachment(registry, "shop/taken", &bench.digests[0]), before);
     }
 }
 
@@ -207,8 +198,8 @@ fn an_attachment_has_the_reference_s_form_and_openssl_verifies_it() {
     let address = registry.address();
     bench.sign_ok("alice", &format!("docker://{address}/shop/app:v1"));
     let (theirs, their_config, their_payload) = vector();
-    for digest in bench.digests() {
-        let ours = attachment(address, "shop/app", &digest);
+    for digest in &bench.digests {
+        let ours = attachment(address, "shop/app", digest);
         assert_eq!(shape(&ours), shape(&theirs));
         let payload = blob(address, "shop/app", &ours["layers"][0]);
         let config = String::from_utf8(blob(address, "shop/app", &ours["config"])).unwrap();
@@ -375,8 +366,8 @@ fn many_writers_at_once_lose_nothing() {
             threads.spawn(move || bench.sign_ok(key, app));
         }
     });
-    for digest in bench.digests() {
-        assert_eq!(layers(registry.address(), "shop/app", &digest), 6);
+    for digest in &bench.digests {
+        assert_eq!(layers(registry.address(), "shop/app", digest), 6);
     }
     bench.judged("alice", &app, 0);
     bench.judged("bob", &app, 0);
@@ -389,7 +380,7 @@ fn overtaken(nth: u64) -> (usize, usize) {
     let proxy = Proxy::start(registry.address()).unwrap();
     let app = format!("docker://{}/shop/app:v1", proxy.address());
     bench.sign_ok("bob", &app);
-    let path = format!("/v2/shop/app/manifests/{}", tag_of(&bench.index));
+    let path = format!("/v2/shop/app/manifests/{}", tag_of(&bench.digests[0]));
     let (_, bobs) = get(registry.address(), &path);
     bench.sign_ok("bob", &app);
     proxy.clear_log();
@@ -399,13 +390,13 @@ fn overtaken(nth: u64) -> (usize, usize) {
         assert_eq!(request.send(call.upstream).unwrap().status, 201);
         None
     });
-    let rule = Rule::new("GET", &tag_of(&bench.index)).unwrap();
+    let rule = Rule::new("GET", &tag_of(&bench.digests[0])).unwrap();
     proxy.add(rule.nth(nth).with(Fault::Handle(handler)));
     bench.sign_ok("alice", &app);
     bench.judged("alice", &app, 0);
     (
-        layers(registry.address(), "shop/app", &bench.index),
-        proxy.requests("PUT", &tag_of(&bench.index)),
+        layers(registry.address(), "shop/app", &bench.digests[0]),
+        proxy.requests("PUT", &tag_of(&bench.digests[0])),
     )
 }
 
@@ -435,6 +426,6 @@ fn errors_while_looking_are_never_absence() {
         }
         let run = bench.sign("bob", &app);
         assert_eq!(run.code, 1, "{code}: {run:?}");
-        assert_eq!(layers(registry.address(), "shop/app", &bench.index), 1);
+        assert_eq!(layers(registry.address(), "shop/app", &bench.digests[0]), 1);
     }
 }

@@ -4,6 +4,8 @@
 pub(crate) mod gnupg;
 pub(crate) mod image;
 pub(crate) mod serve;
+pub(crate) mod signing;
+pub(crate) mod stand_in;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
