@@ -1,5 +1,8 @@
-//! Stand-ins for the services of sigstore on loopback: Fulcio, Rekor, an identity provider, GitHub's token service. Every
-//! token is taken whose holder proves to have the key: never a real service.
+//! Stand-ins for the services of sigstore on loopback: Fulcio, Rekor in both versions, a timestamp authority (openssl), an
+//! identity provider, GitHub's token service. Every token is taken whose holder proves to have the key: never a real service.
+
+mod log;
+mod stamps;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,13 +15,15 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
-    SignatureAlgorithm, SigningKey, date_time_ymd,
+    SignatureAlgorithm, date_time_ymd,
 };
 use ring::digest::{SHA256, digest};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde_json::{Value, json};
 use url::Url;
 
+use self::log::{Log, Trees};
+use self::stamps::Stamps;
 use crate::error::{Result, TestkitError, Tried};
 use crate::proxy::{Call, Fault, Handler, Proxy, Reply, Rule};
 
@@ -30,6 +35,9 @@ pub const MARK: &str = "c2VjcmV0LW1hcms";
 
 /// The secret that a workflow shows to GitHub's token service.
 pub const REQUEST_TOKEN: &str = "c2VjcmV0LW1hcms-request";
+
+/// A TimeStampResp that only says "rejection".
+const REFUSED: [u8; 7] = [0x30, 5, 0x30, 3, 2, 1, 2];
 
 const ENTRIES: &str = "/api/v1/log/entries/";
 
@@ -59,6 +67,16 @@ pub enum Odd {
     AlreadyElsewhere,
     /// The identity provider answers another question.
     OtherNonce,
+    /// Promise and checkpoint of the log of the first version are by another log's key.
+    ForeignPromise,
+    /// The checkpoint of the log of the second version is by another log's key.
+    ForeignCheckpoint,
+    /// The proof of the log of the second version leads elsewhere.
+    OtherProof,
+    /// The timestamp authority answers with its timestamp of another signature.
+    OtherStamp,
+    /// The timestamp authority answers that it will not.
+    StampRefused,
 }
 
 /// The services; they end when this is dropped.
@@ -70,14 +88,17 @@ pub struct Sigstore {
 
 struct Inner {
     root: CertifiedIssuer<'static, KeyPair>,
-    log: KeyPair,
+    log: Log,
+    stamps: Stamps,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     odd: Option<Odd>,
-    entries: Vec<Value>,
+    trees: Trees,
+    /// The first timestamp that was given.
+    stamp: Option<Vec<u8>>,
     challenge: String,
     nonce: Option<String>,
     asked: usize,
@@ -103,7 +124,8 @@ impl Sigstore {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = || KeyPair::generate().map_err(failed);
         let root = CertifiedIssuer::self_signed(params, key()?).map_err(failed)?;
-        let inner = Arc::new(Inner { root, log: key()?, state: Mutex::default() });
+        let (log, stamps) = (Log::new()?, Stamps::new()?);
+        let inner = Arc::new(Inner { root, log, stamps, state: Mutex::default() });
         let proxy = Proxy::start(nobody()?)?;
         let shared = Arc::clone(&inner);
         let answer = Handler::new(move |call| Some(shared.answer(call)));
@@ -123,7 +145,26 @@ impl Sigstore {
 
     /// The key of the log, PEM.
     pub fn log_pem(&self) -> String {
-        self.inner.log.public_key_pem()
+        self.inner.log.key.public_key_pem()
+    }
+
+    /// The trusted root of all of them.
+    pub fn trusted_root(&self) -> String {
+        let inner = &self.inner;
+        let authority = json!({
+            "subject": {"organization": "securecp.test", "commonName": "stand-in"},
+            "uri": "https://fulcio.securecp.test",
+            "certChain": {"certificates": [{"rawBytes": STANDARD.encode(inner.root.der())}]},
+            "validFor": {"start": "2001-01-01T00:00:00Z"},
+        });
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": inner.log.trusted(),
+            "certificateAuthorities": [authority],
+            "ctlogs": [],
+            "timestampAuthorities": inner.stamps.trusted(),
+        })
+        .to_string()
     }
 
     /// Lets one thing go wrong from now on, or nothing.
@@ -187,9 +228,12 @@ impl Inner {
             ("POST", "/api/v1/signingCert") => self.first(call, &json()),
             ("POST", "/api/v2/signingCert") => self.second(&json()),
             ("POST", "/api/v1/log/entries") => self.record(call, &json()),
+            ("POST", "/api/v2/log/entries") => self.record_v2(&json()),
+            ("POST", "/api/v1/timestamp") => self.stamp(&call.body),
             ("GET", path) if path.starts_with(ENTRIES) => {
                 let number = path.get(ENTRIES.len()..).and_then(|text| text.parse::<usize>().ok());
-                let entry = number.and_then(|number| self.state().entries.get(number).cloned());
+                let entry =
+                    number.and_then(|number| self.state().trees.entries.get(number).cloned());
                 entry.map_or_else(|| no("no entry"), |entry| yes(200, &entry))
             }
             ("GET", "/github") => Self::github(call),
@@ -286,15 +330,13 @@ impl Inner {
     fn record(&self, call: &Call, proposal: &Value) -> Reply {
         let mut state = self.state();
         let odd = state.odd;
-        let index = state.entries.len();
-        let entry = self.entry(proposal, index as u64);
-        let other = state.entries.first().cloned();
-        state.entries.push(entry.clone());
+        let index = state.trees.entries.len();
+        let other = state.trees.entries.first().cloned();
+        let mut entry = self.log.record(&mut state.trees, proposal, odd);
         drop(state);
         match (odd, other) {
             (Some(Odd::OtherEntry), Some(other)) => yes(201, &other),
             (Some(Odd::NoPromise), _) => {
-                let mut entry = entry;
                 if let Some(entry) = entry.as_object_mut().and_then(|all| all.values_mut().next()) {
                     entry["verification"] = json!({});
                 }
@@ -312,23 +354,34 @@ impl Inner {
         }
     }
 
-    /// An entry with the log's promise, as Rekor answers.
-    fn entry(&self, proposal: &Value, index: u64) -> Value {
-        let body = STANDARD.encode(proposal.to_string());
-        let log_id: String = digest(&SHA256, &self.log.subject_public_key_info())
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let time = now();
-        let promised = format!(
-            r#"{{"body":"{body}","integratedTime":{time},"logID":"{log_id}","logIndex":{index}}}"#
-        );
-        let promise = self.log.sign(promised.as_bytes()).unwrap_or_default();
-        json!({format!("24296fb2{index:056x}"): {
-            "body": body, "integratedTime": time, "logID": log_id, "logIndex": index,
-            "verification": {"signedEntryTimestamp": STANDARD.encode(promise)},
-        }})
+    fn record_v2(&self, proposal: &Value) -> Reply {
+        let mut state = self.state();
+        let odd = state.odd;
+        let other = state.trees.entries_v2.first().cloned();
+        let Some(entry) = self.log.record_v2(&mut state.trees, proposal, odd) else {
+            return no("a request of another kind");
+        };
+        match (odd, other) {
+            (Some(Odd::OtherEntry), Some(other)) => yes(201, &other),
+            _ => yes(201, &entry),
+        }
+    }
+
+    fn stamp(&self, query: &[u8]) -> Reply {
+        // Held while openssl works.
+        let mut state = self.state();
+        let answer = match (state.odd, &state.stamp) {
+            (Some(Odd::StampRefused), _) => Ok(REFUSED.to_vec()),
+            (Some(Odd::OtherStamp), Some(other)) => Ok(other.clone()),
+            _ => self.stamps.answer(query),
+        };
+        match answer {
+            Ok(answer) => {
+                state.stamp.get_or_insert_with(|| answer.clone());
+                Reply::new(201).header("content-type", "application/timestamp-reply").body(answer)
+            }
+            Err(error) => no(&error.to_string()),
+        }
     }
 
     fn github(call: &Call) -> Reply {
