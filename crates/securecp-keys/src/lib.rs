@@ -28,4 +28,5 @@ pub use layer_keys::{
 pub use sigstore::{
     Ambient, FulcioParameters, KeySource, KeylessError, Notary, PARAMETERS_LIMIT, ParametersError,
     ProviderParameters, Rekor, SecretText, SigningParameters, Tell, TimestampAuthority, TokenMode,
+    WitnessAddresses, Witnesses,
 };

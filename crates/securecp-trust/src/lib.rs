@@ -44,15 +44,16 @@ pub use registries_d::{
     SignaturePlace,
 };
 pub use sigstore::{
-    ArtifactFault, AttachmentDraft, BUNDLE_MEDIA_TYPE, BundleArtifact, BundleCheck, BundleDraft,
-    BundleFault, BundleHolder, BundleLogEntry, CertificateFault, ChangeRecord, Evidence, Found,
-    FoundVerdict, LogEntryFault, PublicKeyFault, RECORD_LIMIT, RECORD_PREDICATE, RecordError,
-    RecordFault, RecordVerdict, RecordedChange, RecordedEvidence, RecordedRecipients,
-    RecordedRequirement, RecordedSource, RecordedVerdict, RuleFault, SignedDraft,
-    SignerCertificate, SignerFault, SigstoreFault, SigstoreKey, SigstoreKeyError, SigstoreKeyFault,
-    SigstoreSignError, SigstoreSigner, StoredBundle, StoredRecords, TRUST_FILE_LIMIT,
-    TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial, TrustExplanation, TrustFault, TrustFile,
-    TrustFileError, TrustReport, TrustVerdict, TrustedRootError,
+    ArtifactFault, AttachmentCheck, AttachmentDraft, BUNDLE_MEDIA_TYPE, BundleArtifact,
+    BundleCheck, BundleDraft, BundleFault, BundleHolder, BundleLogEntry, CertificateFault,
+    ChangeRecord, Evidence, Found, FoundVerdict, LogEntryFault, LogVersion, PublicKeyFault,
+    RECORD_LIMIT, RECORD_PREDICATE, RecordError, RecordFault, RecordVerdict, RecordedChange,
+    RecordedEvidence, RecordedRecipients, RecordedRequirement, RecordedSource, RecordedVerdict,
+    RuleFault, SignedDraft, SignerCertificate, SignerFault, SigstoreFault, SigstoreKey,
+    SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, StoredBundle,
+    StoredRecords, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial,
+    TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
+    TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

@@ -1,7 +1,7 @@
 //! Opens what image names stand for, with the options of their side.
 
 use anyhow::Context;
-use securecp_net::{Net, TlsOptions};
+use securecp_net::{HttpClient, Net, NetError, TlsOptions};
 use securecp_oci::{ImageName, Reference};
 use securecp_registry::{
     Access, Credentials, Login as RegistryLogin, Registries, RetryPolicy, Secret, tls_details,
@@ -38,6 +38,11 @@ impl<'a> Doors<'a> {
         let resuming = Resuming::default();
         let shared = SharedPlaces::default();
         Ok(Self { globals, net: Net::default(), tls, retry, resuming, shared })
+    }
+
+    /// The way to services that are no registries, under the same restrictions of TLS.
+    pub(crate) fn http(&self) -> Result<HttpClient, NetError> {
+        self.net.client(&self.tls)
     }
 
     /// Keeps something for the case that writing is interrupted.

@@ -31,11 +31,15 @@ pub(crate) struct Copying<'a> {
 
 impl<'a> Copying<'a> {
     /// Loads policy, trust file and keys.
-    pub(crate) fn new(terms: &'a Terms, session: &'a Session<'_>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        terms: &'a Terms,
+        doors: &Doors<'_>,
+        session: &'a Session<'_>,
+    ) -> Result<Self, Failure> {
         let scope = session.scope;
         let policy = policy::load(&session.globals.policy)?;
         let trust = trust::load(terms.trust.as_deref())?;
-        let signing = signers::load(&terms.signing, scope)?;
+        let signing = signers::load(&terms.signing, doors, scope)?;
         Ok(Self {
             terms,
             scope,

@@ -17,6 +17,7 @@ use securecp_oci::{Algorithm, Digest, RawManifest, Reference, Signature};
 use securecp_trust::{KEY_LIMIT, Payload, PayloadKind, SimpleSigner};
 use zeroize::Zeroizing;
 
+use crate::connect::Doors;
 use crate::failure::Failure;
 use crate::files::read_bounded;
 use crate::prompt;
@@ -28,7 +29,11 @@ const PASSPHRASE_LIMIT: usize = 64 << 10;
 type Passphrase = Zeroizing<Vec<u8>>;
 
 /// Finds and unlocks the keys that `request` names, before anything is read or written elsewhere.
-pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Failure> {
+pub(crate) fn load(
+    request: &SignRequest,
+    doors: &Doors<'_>,
+    scope: &Scope,
+) -> Result<Signing, Failure> {
     let passphrase = request.passphrase_file.as_deref().map(read_passphrase).transpose()?;
     let mut signing = Signing {
         identity: request.identity.clone(),
@@ -50,7 +55,7 @@ pub(crate) fn load(request: &SignRequest, scope: &Scope) -> Result<Signing, Fail
                 add_sigstore(&mut signing, request, key, bundler.transpose()?);
             }
             SigningKey::Parameters(path) => {
-                let notary = Arc::new(sigstore::by_parameters(path, scope)?);
+                let notary = Arc::new(sigstore::by_parameters(path, request, (doors, scope))?);
                 let bundler = witness.as_ref().map(|witness| witness.by_notary(notary.clone()));
                 add_sigstore(&mut signing, request, notary, bundler.transpose()?);
             }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use securecp_layer::Stopped;
 use securecp_net::NetError;
-use securecp_trust::{CertificateFault, SigstoreKeyError, SigstoreSignError};
+use securecp_trust::{BundleFault, CertificateFault, SigstoreKeyError, SigstoreSignError};
 
 /// Why something could not be signed with the services of sigstore. No token and no secret is ever part of it.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,12 @@ pub enum KeylessError {
     /// The signature could not be made, or does not verify.
     #[error(transparent)]
     Sign(#[from] SigstoreSignError),
+    /// The new bundle would not be accepted.
+    #[error("the new bundle would not be accepted")]
+    Bundle(#[from] BundleFault),
+    /// Nobody would witness a bundle.
+    #[error("a bundle needs a log: neither rekorURL nor rekorV2URL is known")]
+    NoLog,
     /// The system has no randomness.
     #[error("random number generation failed")]
     Random,

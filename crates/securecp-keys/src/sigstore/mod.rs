@@ -21,9 +21,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub use ambient::Ambient;
 pub use error::KeylessError;
 pub use identity::Tell;
-pub use notary::Notary;
+pub use notary::{Notary, Witnesses};
 pub use parameters::{
     FulcioParameters, KeySource, PARAMETERS_LIMIT, ParametersError, SigningParameters, TokenMode,
+    WitnessAddresses,
 };
 pub use provider::ProviderParameters;
 pub use rekor::Rekor;

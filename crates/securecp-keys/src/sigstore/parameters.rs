@@ -17,8 +17,21 @@ pub const PARAMETERS_LIMIT: usize = 128 << 10;
 pub struct SigningParameters {
     /// With what.
     pub key: KeySource,
-    /// The address of the log that sees them.
+    /// Who witnesses that.
+    pub witnesses: WitnessAddresses,
+    /// The file with the public key of the log of the first version, if its promises are to be verified with it.
+    pub rekor_key: Option<PathBuf>,
+}
+
+/// The addresses of those who witness signatures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WitnessAddresses {
+    /// A log of the first version.
     pub rekor: Option<String>,
+    /// A log of the second version.
+    pub rekor_v2: Option<String>,
+    /// A timestamp authority.
+    pub tsa: Option<String>,
 }
 
 /// What signs.
@@ -109,6 +122,11 @@ pub enum ParametersError {
     /// Nobody could verify what would be made.
     #[error("missing rekorURL: without a log entry nobody can verify signatures by certificate")]
     NoLog,
+    /// Nobody could tell when what would be made was made.
+    #[error(
+        "missing tsaURL: the log of rekorV2URL says no time, and without one nobody can verify signatures by certificate"
+    )]
+    NoTime,
 }
 
 impl SigningParameters {
@@ -128,7 +146,12 @@ impl SigningParameters {
             return Err(ParametersError::Empty);
         }
         let top = Members::of("the file", &value, &TOP)?;
-        let rekor = top.text("rekorURL")?;
+        let witnesses = WitnessAddresses {
+            rekor: top.text("rekorURL")?,
+            rekor_v2: top.text("rekorV2URL")?,
+            tsa: top.text("tsaURL")?,
+        };
+        let rekor_key = top.text("rekorPublicKeyFile")?.map(PathBuf::from);
         let file = top.text("privateKeyFile")?.map(PathBuf::from);
         let passphrase_file = top.text("privateKeyPassphraseFile")?.map(PathBuf::from);
         let fulcio = top.get("fulcio").map(fulcio).transpose()?;
@@ -140,14 +163,53 @@ impl SigningParameters {
                 let member = "privateKeyPassphraseFile";
                 return Err(ParametersError::NoEffect { member, why: "without privateKeyFile" });
             }
-            (None, Some(_)) if rekor.is_none() => return Err(ParametersError::NoLog),
-            (None, Some(fulcio)) => KeySource::Fulcio(fulcio),
+            (None, Some(fulcio)) => {
+                witnesses.check_for_certificates()?;
+                KeySource::Fulcio(fulcio)
+            }
         };
-        Ok(Self { key, rekor })
+        witnesses.check(rekor_key.is_some())?;
+        Ok(Self { key, witnesses, rekor_key })
     }
 }
 
-const TOP: [&str; 4] = ["privateKeyFile", "privateKeyPassphraseFile", "fulcio", "rekorURL"];
+impl WitnessAddresses {
+    fn has_log(&self) -> bool {
+        self.rekor.is_some() || self.rekor_v2.is_some()
+    }
+
+    /// Certificates live for minutes: somebody must have seen the signature in that time.
+    fn check_for_certificates(&self) -> Result<(), ParametersError> {
+        if !self.has_log() {
+            return Err(ParametersError::NoLog);
+        }
+        if self.rekor_v2.is_some() && self.tsa.is_none() {
+            return Err(ParametersError::NoTime);
+        }
+        Ok(())
+    }
+
+    fn check(&self, log_key: bool) -> Result<(), ParametersError> {
+        let idle = |member, why| Err(ParametersError::NoEffect { member, why });
+        if log_key && self.rekor.is_none() {
+            return idle("rekorPublicKeyFile", "without rekorURL");
+        }
+        if self.tsa.is_some() && !self.has_log() {
+            return idle("tsaURL", "without rekorURL or rekorV2URL");
+        }
+        Ok(())
+    }
+}
+
+const TOP: [&str; 7] = [
+    "privateKeyFile",
+    "privateKeyPassphraseFile",
+    "fulcio",
+    "rekorURL",
+    "rekorPublicKeyFile",
+    "rekorV2URL",
+    "tsaURL",
+];
 const FULCIO: [&str; 6] =
     ["fulcioURL", "oidcMode", "oidcIDToken", "oidcIssuerURL", "oidcClientID", "oidcClientSecret"];
 
@@ -245,7 +307,7 @@ mod tests {
             read("privateKeyFile: k\nprivateKeyPassphraseFile: p\nrekorURL: https://r.test\n");
         let KeySource::File { path, passphrase_file } = found.key else { panic!() };
         assert_eq!((path, passphrase_file), ("k".into(), Some("p".into())));
-        assert_eq!(found.rekor.as_deref(), Some("https://r.test"));
+        assert_eq!(found.witnesses.rekor.as_deref(), Some("https://r.test"));
         for (mode, more) in [
             ("staticToken", "oidcIDToken: t"),
             ("deviceGrant", "oidcIssuerURL: https://i.test"),
@@ -273,6 +335,12 @@ mod tests {
                 "multiple private key sources",
             ),
             (error("fulcio: {fulcioURL: f, oidcMode: ambient}"), "missing rekorURL"),
+            (error("{fulcio: {fulcioURL: f, oidcMode: ambient}, rekorV2URL: r}"), "missing tsaURL"),
+            (error("{privateKeyFile: k, tsaURL: t}"), "tsaURL has no effect without"),
+            (
+                error("{privateKeyFile: k, rekorV2URL: r, rekorPublicKeyFile: p}"),
+                "rekorPublicKeyFile has no effect without rekorURL",
+            ),
             (fulcio("oidcMode: staticToken"), "missing fulcioURL"),
             (fulcio("fulcioURL: f, oidcMode: staticToken"), "missing oidcToken"),
             (fulcio("fulcioURL: f"), "missing oidcIssuerURL"),

@@ -265,7 +265,11 @@ impl Candidate {
         let Some(certificate) = self.bundle.signing_certificate() else {
             return Err(BundleFault::OtherMaterial { found: "key", expected: "certificate" });
         };
-        self.require_log()?;
+        self.require_log(root)?;
+        if !without_certificate_log && !root.has_certificate_logs() {
+            let failure = "the trusted root has no log of certificates".to_owned();
+            return Err(BundleFault::CertificateNotLogged { failure });
+        }
         let signed = self.payload.as_deref().unwrap_or(manifest);
         let policy = VerificationPolicy::any_identity();
         let policy = if without_certificate_log { policy.skip_sct() } else { policy };
@@ -302,7 +306,7 @@ impl Candidate {
         let policy = if without_log {
             policy.skip_tlog_unsafe()
         } else {
-            self.require_log()?;
+            self.require_log(root)?;
             policy
         };
         let verified = root.verifier().verify(manifest, &self.bundle, &policy);
@@ -320,13 +324,12 @@ impl Candidate {
     fn verify_bare(&self, signed: &[u8], key: &PublicKey) -> Result<(), BundleFault> {
         let broken = || BundleFault::Broken { failure: key.refusal().to_owned() };
         match &self.bundle.content {
-            // SHA-256 whatever the curve: what cosign and the reference sign with keys.
             SignatureContent::MessageSignature(message) => {
-                let verified = key.verifies(signed, message.signature.as_bytes());
+                let verified = verifies_bare(key, signed, message.signature.as_bytes());
                 verified.then_some(()).ok_or_else(broken)
             }
             SignatureContent::DsseEnvelope(envelope) => {
-                if !key.verifies(&envelope.pae(), envelope.signature.sig.as_bytes()) {
+                if !verifies_bare(key, &envelope.pae(), envelope.signature.sig.as_bytes()) {
                     return Err(broken());
                 }
                 self.require_content()?;
@@ -336,12 +339,18 @@ impl Candidate {
         }
     }
 
-    /// The library proves entries that have a proof; here each must have one. Attachments have promises instead.
-    fn require_log(&self) -> Result<(), BundleFault> {
+    /// The library proves entries that have a proof, by whatever trusted log; here each must have one, and must name a
+    /// trusted log. Attachments have promises instead.
+    fn require_log(&self, root: &TrustedRoot) -> Result<(), BundleFault> {
         let entries = &self.bundle.verification_material.tlog_entries;
         let missing = |failure: &str| Err(BundleFault::NoLogEntry { failure: failure.to_owned() });
         if entries.is_empty() {
             return missing("there is no entry");
+        }
+        let strange = entries.iter().find(|e| !root.knows_log(e.log_id.key_id.as_bytes()));
+        if let Some(entry) = strange {
+            let failure = format!("no log with the identifier {}", entry.log_id.key_id);
+            return Err(BundleFault::UntrustedLog { failure: shown(&failure) });
         }
         let proven = |entry: &TransparencyLogEntry| match self.promised {
             true => entry.inclusion_promise.is_some(),
@@ -419,6 +428,11 @@ impl Candidate {
         };
         json::parse(envelope.payload.as_bytes(), Limits::bytes(SIGNATURE_LIMIT)).map_err(format)
     }
+}
+
+/// By the hash of the key's size, or by SHA-256 whatever the curve, which cosign 2 and the reference sign with.
+fn verifies_bare(key: &PublicKey, signed: &[u8], signature: &[u8]) -> bool {
+    key.verifies_bundled(signed, signature) || key.verifies(signed, signature)
 }
 
 /// The log's promise as bundles write it.

@@ -49,6 +49,15 @@ pub struct SignedDraft {
     holder: BundleHolder,
 }
 
+/// The two kinds of logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogVersion {
+    /// It promises to include an entry, and says when.
+    First,
+    /// It has included the entry, and says no time.
+    Second,
+}
+
 /// What a log answered, as bundles carry it.
 #[derive(Debug, Clone)]
 pub struct BundleLogEntry(Value);
@@ -77,6 +86,20 @@ impl BundleHolder {
         let der = certificate::only(pem.as_bytes())?;
         let key = certificate::key_of(&der)?;
         Ok(Self { pem: pem.to_owned(), known_by: KnownBy::Certificate(der, key) })
+    }
+
+    /// Checks, before anything is signed, that a bundle by this holder with an entry of such a log can be verified.
+    ///
+    /// # Errors
+    /// The log, or those who verify bundles, take no keys of this kind.
+    pub fn check_log(&self, version: LogVersion) -> Result<(), BundleFault> {
+        match (version, self.public_key().kind()) {
+            (LogVersion::Second, _) => self.verifier().map(drop),
+            (LogVersion::First, kind @ Kind::P521) => Err(BundleFault::Unsupported {
+                failure: format!("log entries of {} keys are not understood", kind.name()),
+            }),
+            (LogVersion::First, _) => Ok(()),
+        }
     }
 
     fn public_key(&self) -> &PublicKey {
@@ -280,12 +303,13 @@ impl BundleLogEntry {
         v1_entry(&entry).map(Self).ok_or_else(|| odd("a member is missing, or of another kind"))
     }
 
-    /// What a log of the second version answered.
+    /// What a log of the second version answered: the entry in the form that bundles have.
     ///
     /// # Errors
-    /// It is not JSON.
+    /// It is something else.
     pub fn of_rekor_v2(answer: &[u8]) -> Result<Self, BundleFault> {
-        json::parse(answer, Limits::bytes(SIGNATURE_LIMIT)).map(Self).map_err(odd)
+        let answer = json::parse(answer, Limits::bytes(SIGNATURE_LIMIT)).map_err(odd)?;
+        v2_entry(&answer).map(Self).ok_or_else(|| odd("a member is missing, or of another kind"))
     }
 }
 
@@ -314,6 +338,35 @@ fn v1_entry(entry: &Value) -> Option<Value> {
             "checkpoint": {"envelope": proof["checkpoint"].as_str()?},
         },
         "canonicalizedBody": body,
+    }))
+}
+
+/// The members that entries of the second version have. What the log repeats beside its signed checkpoint is taken from there;
+/// a time would be nobody's word, and a promise is none there.
+fn v2_entry(entry: &Value) -> Option<Value> {
+    let text = |pointer| entry.pointer(pointer).and_then(Value::as_str);
+    // protojson leaves zeros and empty lists out.
+    let index = entry.get("logIndex").map_or(Some("0"), Value::as_str)?.parse::<u64>().ok()?;
+    let hashes = match entry.pointer("/inclusionProof/hashes") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(hashes) => hashes.as_array()?.clone(),
+    };
+    let checkpoint = text("/inclusionProof/checkpoint/envelope")?;
+    // Origin, size and root, each in a line (C2SP tlog-checkpoint).
+    let mut lines = checkpoint.lines().skip(1);
+    let (size, root) = (lines.next()?.parse::<u64>().ok()?, lines.next()?);
+    Some(json!({
+        "logIndex": index.to_string(),
+        "logId": {"keyId": text("/logId/keyId")?},
+        "kindVersion": {"kind": text("/kindVersion/kind")?, "version": text("/kindVersion/version")?},
+        "inclusionProof": {
+            "logIndex": index.to_string(),
+            "rootHash": root,
+            "treeSize": size.to_string(),
+            "hashes": hashes,
+            "checkpoint": {"envelope": checkpoint},
+        },
+        "canonicalizedBody": text("/canonicalizedBody")?,
     }))
 }
 

@@ -4,6 +4,7 @@
 
 mod annotation;
 mod artifact;
+mod attachment_check;
 mod bundle;
 mod certificate;
 mod claims;
@@ -23,10 +24,11 @@ mod trust_file;
 mod trusted_root;
 
 pub use artifact::{ArtifactFault, BundleArtifact, StoredBundle};
+pub use attachment_check::AttachmentCheck;
 pub use bundle::{BUNDLE_MEDIA_TYPE, BundleFault};
 pub(crate) use bundle::{Candidate, Wanted};
 pub use certificate::CertificateFault;
-pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, SignedDraft};
+pub use draft::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, LogVersion, SignedDraft};
 pub(crate) use evidence::Evidence as AttachedEvidence;
 pub use fault::{SigstoreFault, SigstoreKeyFault};
 pub use issued::SignerCertificate;

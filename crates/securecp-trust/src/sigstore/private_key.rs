@@ -150,9 +150,22 @@ impl SigstoreKey {
 
     /// A raw signature: SHA-256 under every key but Ed25519's, PKCS#1 v1.5 under RSA's, DER under ECDSA's.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigstoreKeyError> {
+        self.sign_hashed(message, MessageDigest::sha256())
+    }
+
+    /// A raw signature as bundles have it: the same, but with SHA-384 under keys on P-384 and SHA-512 under those on P-521.
+    pub(super) fn sign_for_bundle(&self, message: &[u8]) -> Result<Vec<u8>, SigstoreKeyError> {
+        self.sign_hashed(message, self.public.kind().hash_in_bundles())
+    }
+
+    fn sign_hashed(
+        &self,
+        message: &[u8],
+        hash: MessageDigest,
+    ) -> Result<Vec<u8>, SigstoreKeyError> {
         let signer = match self.public.kind() {
             Kind::Ed25519 => Signer::new_without_digest(&self.key),
-            _ => Signer::new(MessageDigest::sha256(), &self.key),
+            _ => Signer::new(hash, &self.key),
         };
         signer.and_then(|mut signer| signer.sign_oneshot_to_vec(message)).map_err(failed("signing"))
     }

@@ -148,9 +148,26 @@ impl PublicKey {
             Kind::P384 => &signature::ECDSA_P384_SHA256_ASN1,
             Kind::Rsa => &signature::RSA_PKCS1_2048_8192_SHA256,
             Kind::Ed25519 => &signature::ED25519,
-            Kind::P521 => return verifies_p521(&self.spki, message, signature),
+            Kind::P521 => {
+                return verifies_p521(&self.spki, [message, signature], MessageDigest::sha256());
+            }
         };
         UnparsedPublicKey::new(algorithm, &self.raw).verify(message, signature).is_ok()
+    }
+
+    /// Whether `signature` is one over what a bundle signs: keys on P-384 and P-521 use the hash of their size there, as
+    /// cosign 3 and sigstore's registry of algorithms have it.
+    pub(crate) fn verifies_bundled(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self.kind {
+            Kind::P384 => UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_ASN1, &self.raw)
+                .verify(message, signature)
+                .is_ok(),
+            Kind::P521 => {
+                let hash = self.kind.hash_in_bundles();
+                verifies_p521(&self.spki, [message, signature], hash)
+            }
+            _ => self.verifies(message, signature),
+        }
     }
 
     /// What the reference says of a signature that this key does not verify.
@@ -177,6 +194,15 @@ impl Kind {
             Self::P521 => "ECDSA P-521",
             Self::Rsa => "RSA",
             Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// What bundles hash with; Ed25519 has its own.
+    pub(crate) fn hash_in_bundles(self) -> MessageDigest {
+        match self {
+            Self::P384 => MessageDigest::sha384(),
+            Self::P521 => MessageDigest::sha512(),
+            Self::P256 | Self::Rsa | Self::Ed25519 => MessageDigest::sha256(),
         }
     }
 
@@ -229,10 +255,10 @@ fn check(kind: Kind, raw: &[u8], spki: &[u8]) -> Result<(), PublicKeyFault> {
 }
 
 /// ring has no P-521.
-fn verifies_p521(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
+fn verifies_p521(spki: &[u8], [message, signature]: [&[u8]; 2], hash: MessageDigest) -> bool {
     let verify = || -> Result<bool, ErrorStack> {
         let key: PKey<Public> = PKey::public_key_from_der(spki)?;
-        Verifier::new(MessageDigest::sha256(), &key)?.verify_oneshot(signature, message)
+        Verifier::new(hash, &key)?.verify_oneshot(signature, message)
     };
     verify().unwrap_or(false)
 }

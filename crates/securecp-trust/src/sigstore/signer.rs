@@ -5,7 +5,10 @@ use securecp_oci::{Algorithm, Annotations, Digest, Signature, base64};
 use serde_json::{Value, json};
 
 use super::annotation;
+use super::attachment_check::AttachmentCheck;
+use super::bundle::BundleFault;
 use super::certificate::CertificateFault;
+use super::fault::SigstoreFault;
 use super::issued::SignerCertificate;
 use super::log_entry::{self, Claim, LogEntryFault};
 use super::private_key::{SigstoreKey, SigstoreKeyError};
@@ -36,6 +39,12 @@ pub enum SigstoreSignError {
     /// The certificate does not vouch for the new signature.
     #[error("the certificate does not vouch for the new signature")]
     Certificate(#[from] CertificateFault),
+    /// The new signature is not complete.
+    #[error("the new signature would not be accepted")]
+    Refused(#[source] SigstoreFault),
+    /// The trusted root does not prove the new signature.
+    #[error("the trusted root does not prove the new signature")]
+    NotProven(#[from] BundleFault),
 }
 
 /// Signs payloads with a private key: one that those who verify know, or one for which an authority has just issued a
@@ -111,7 +120,7 @@ impl SigstoreSigner {
     /// # Errors
     /// Signing fails, or the result would not be accepted; a certificate needs a log entry ([`SigstoreSigner::draft`]).
     pub fn sign(&self, payload: &Payload) -> Result<Signature, SigstoreSignError> {
-        self.draft(payload)?.finish(None)
+        self.draft(payload)?.finish(None, &AttachmentCheck::default())
     }
 
     /// Signs a payload, for a log to see it.
@@ -128,13 +137,23 @@ impl SigstoreSigner {
         Ok(AttachmentDraft { signer: self, content, raw })
     }
 
-    /// A raw signature over `message`, verified.
+    /// A raw signature over `message`, verified: SHA-256 under every key but Ed25519's, as attachments have it.
     ///
     /// # Errors
     /// Signing fails, or the result does not verify.
     pub fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, SigstoreSignError> {
         let raw = self.key.sign(message)?;
         let verified = self.key.public().verifies(message, &raw);
+        verified.then_some(raw).ok_or(SigstoreSignError::NotVerified)
+    }
+
+    /// A raw signature over what a bundle signs, verified: keys on P-384 and P-521 use the hash of their size there.
+    ///
+    /// # Errors
+    /// Signing fails, or the result does not verify.
+    pub fn sign_for_bundle(&self, message: &[u8]) -> Result<Vec<u8>, SigstoreSignError> {
+        let raw = self.key.sign_for_bundle(message)?;
+        let verified = self.key.public().verifies_bundled(message, &raw);
         verified.then_some(raw).ok_or(SigstoreSignError::NotVerified)
     }
 }
@@ -164,12 +183,16 @@ impl AttachmentDraft<'_> {
         })
     }
 
-    /// The signature, with what the log answered. It must be about exactly this payload, signature and signer, and the
-    /// certificate must have been valid when the log saw it.
+    /// The signature, with what the log answered. It must be about exactly this payload, signature and signer, the
+    /// certificate must have been valid when the log saw it, and `check` must accept who says so.
     ///
     /// # Errors
     /// It is not, or a certificate has no log entry.
-    pub fn finish(self, answer: Option<&[u8]>) -> Result<Signature, SigstoreSignError> {
+    pub fn finish(
+        self,
+        answer: Option<&[u8]>,
+        check: &AttachmentCheck,
+    ) -> Result<Signature, SigstoreSignError> {
         let mut annotations: Annotations =
             [(annotation::SIGNATURE.to_owned(), base64::encode(&self.raw))].into();
         let promised = answer.map(|answer| self.promise(answer)).transpose()?;
@@ -179,23 +202,30 @@ impl AttachmentDraft<'_> {
             annotations.insert(annotation::CERTIFICATE.to_owned(), certificate.pem());
             annotations.insert(annotation::CHAIN.to_owned(), certificate.chain_pem());
         }
-        if let Some((promise, _)) = promised {
-            annotations.insert(annotation::BUNDLE.to_owned(), promise);
-        }
-        Ok(Signature::Sigstore {
+        let logged = promised.is_some();
+        annotations.extend(promised.map(|(promise, _)| (annotation::BUNDLE.to_owned(), promise)));
+        let signature = Signature::Sigstore {
             media_type: Signature::SIGSTORE_MEDIA_TYPE.to_owned(),
-            payload: Bytes::from(self.content),
+            payload: Bytes::copy_from_slice(&self.content),
             annotations,
-        })
+        };
+        if logged {
+            check.judge(&signature, self.claim(&self.signer.holder_pem()))?;
+        }
+        Ok(signature)
+    }
+
+    /// What a log entry must be about.
+    fn claim<'c>(&'c self, holder_pem: &'c str) -> Claim<'c> {
+        let (payload, signature) = (self.content.as_slice(), self.raw.as_slice());
+        Claim { payload, signature, signer_pem: holder_pem.as_bytes() }
     }
 
     /// The annotation that holds the log's promise, and when it was made.
     fn promise(&self, answer: &[u8]) -> Result<(String, std::time::SystemTime), SigstoreSignError> {
         let holder = self.signer.holder_pem();
-        let claim =
-            Claim { payload: &self.content, signature: &self.raw, signer_pem: holder.as_bytes() };
         let annotation = log_entry::of_answer(answer)?;
-        let seen = log_entry::check_binding(&annotation, claim)?;
+        let seen = log_entry::check_binding(&annotation, self.claim(&holder))?;
         Ok((annotation, seen))
     }
 }

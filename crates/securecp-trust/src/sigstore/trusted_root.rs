@@ -11,6 +11,7 @@ use sigstore_verify::types::TimeRange;
 
 use super::certificate::{CertificateFault, Roots, Signer};
 use super::provider;
+use super::public_key::PublicKey;
 
 /// Largest trusted root that is read, in bytes: 4 MiB.
 pub const TRUSTED_ROOT_LIMIT: usize = 4 << 20;
@@ -23,6 +24,7 @@ pub(crate) struct TrustedRoot {
     verifier: Verifier,
     authorities: Vec<Authority>,
     log_ids: Vec<Vec<u8>>,
+    log_keys: Vec<(PublicKey, Window)>,
     certificate_logs: bool,
 }
 
@@ -76,8 +78,14 @@ impl TrustedRoot {
             let certificates = certificates.iter().map(|c| c.raw_bytes.as_bytes().to_vec().into());
             Authority::new(certificates.collect(), Window(authority.valid_for))
         });
+        // Whatever is not one of our keys makes no promises here; the library reads checkpoints by others.
+        let log_keys = material.tlogs.iter().filter_map(|log| {
+            let key = PublicKey::from_spki(log.public_key.raw_bytes.as_bytes()).ok()?;
+            Some((key, Window(log.public_key.valid_for)))
+        });
         Ok(Self {
             authorities: authorities.collect::<Result<_, _>>()?,
+            log_keys: log_keys.collect(),
             log_ids: material.tlogs.iter().map(|l| l.log_id.key_id.as_bytes().to_vec()).collect(),
             certificate_logs: !material.ctlogs.is_empty(),
             verifier: Verifier::new(&material).map_err(invalid)?,
@@ -102,6 +110,12 @@ impl TrustedRoot {
     /// Whether there is a log with this identifier.
     pub(super) fn knows_log(&self, id: &[u8]) -> bool {
         self.log_ids.iter().any(|known| known == id)
+    }
+
+    /// The keys of the logs that were in use at a time.
+    pub(super) fn log_keys_at(&self, at: SystemTime) -> Vec<PublicKey> {
+        let used = self.log_keys.iter().filter(|(_, window)| window.contains(at));
+        used.map(|(key, _)| key.clone()).collect()
     }
 
     /// The signer of a certificate whose whole path, root included, was valid at a time.

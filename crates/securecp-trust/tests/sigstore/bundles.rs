@@ -1,10 +1,12 @@
 //! Bundles, made by another tool against a local stand-in, whole and altered.
 
 use bytes::Bytes;
+use openssl::pkey::{PKey, Private};
 use securecp_oci::{ImageIdentity, RawManifest, Signature, base64};
 use securecp_trust::{Evidence, FetchFailure, StoredBundle, TrustFile, TrustVerdict};
 use serde_json::{Value, json};
 
+use crate::lab::{new_key, sign};
 use crate::material::*;
 
 const RELEASE: &str = "
@@ -77,6 +79,26 @@ fn entry(bundle: &mut Value) -> &mut Value {
 
 fn proof(bundle: &mut Value) -> &mut Value {
     &mut entry(bundle)["inclusionProof"]
+}
+
+fn timestamps(bundle: &mut Value) -> &mut Value {
+    &mut material(bundle)["timestampVerificationData"]
+}
+
+/// Signs the checkpoint anew, as a log with this key would.
+fn sign_checkpoint(bundle: &mut Value, key: &PKey<Private>) {
+    let id = openssl::sha::sha256(&key.public_key_to_der().unwrap());
+    sign_checkpoint_as(bundle, key, &id[..4]);
+}
+
+/// The same under another log's hint.
+fn sign_checkpoint_as(bundle: &mut Value, key: &PKey<Private>, hint: &[u8]) {
+    let place = &mut proof(bundle)["checkpoint"]["envelope"];
+    let (note, _) = place.as_str().unwrap().split_once("\n\n").unwrap();
+    let note = format!("{note}\n");
+    let origin = note.split(" - ").next().unwrap();
+    let signed = base64::encode(&[hint, &sign(key, note.as_bytes())].concat());
+    *place = format!("{note}\n— {origin} {signed}\n").into();
 }
 
 fn envelope(bundle: &mut Value) -> &mut Value {
@@ -403,6 +425,144 @@ const ALTERED: &[(&str, &str, Change, &str)] = &[
         |b| edit(&mut proof(b)["checkpoint"]["envelope"], "\n1\n", "\n2\n"),
         "logEntryNotProven",
     ),
+    // a log of the second version
+    ("sign-rekor2", "no proof", |b| remove(entry(b), "inclusionProof"), "noLogEntry"),
+    ("sign-rekor2", "no checkpoint", |b| remove(proof(b), "checkpoint"), "noLogEntry"),
+    ("sign-rekor2", "log altered", |b| flip(&mut entry(b)["logId"]["keyId"]), "untrustedLog"),
+    (
+        "sign-rekor2",
+        "body altered",
+        |b| flip(&mut entry(b)["canonicalizedBody"]),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "hash too many",
+        |b| proof(b)["hashes"] = json!([base64::encode(&[7; 32])]),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "checkpoint of another log",
+        |b| sign_checkpoint(b, &new_key()),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "checkpoint of another log under the trusted one's name",
+        |b| {
+            let hint = base64::decode(entry(b)["logId"]["keyId"].as_str().unwrap()).unwrap();
+            sign_checkpoint_as(b, &new_key(), &hint[..4]);
+        },
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "checkpoint of another tree",
+        |b| {
+            let other = vector("message-rekor2")["verificationMaterial"]["tlogEntries"][0]
+                ["inclusionProof"]["checkpoint"]
+                .clone();
+            proof(b)["checkpoint"] = other;
+        },
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "entry of another signature",
+        |b| {
+            material(b)["tlogEntries"] =
+                vector("message-rekor2")["verificationMaterial"]["tlogEntries"].clone()
+        },
+        "otherArtifact",
+    ),
+    (
+        "sign-rekor2",
+        "called an entry of the first version",
+        |b| entry(b)["kindVersion"] = json!({"kind": "dsse", "version": "0.0.1"}),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "a kind that no log of the second version has",
+        |b| entry(b)["kindVersion"] = json!({"kind": "dsse", "version": "0.0.2"}),
+        "format",
+    ),
+    (
+        "sign-rekor2",
+        "signature altered",
+        |b| flip(&mut envelope(b)["signatures"][0]["sig"]),
+        "noTrustedTime",
+    ),
+    // its timestamps
+    (
+        "sign-rekor2",
+        "no timestamp",
+        |b| remove(material(b), "timestampVerificationData"),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "a time that only the entry claims",
+        |b| {
+            remove(material(b), "timestampVerificationData");
+            entry(b)["integratedTime"] = json!("1795245157");
+        },
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "no timestamp in the list",
+        |b| timestamps(b)["rfc3161Timestamps"] = json!([]),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp of another signature",
+        |b| {
+            *timestamps(b) =
+                vector("message-rekor2")["verificationMaterial"]["timestampVerificationData"]
+                    .clone()
+        },
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp of another signature beside the good one",
+        |b| {
+            let other = vector("message-rekor2")["verificationMaterial"]
+                ["timestampVerificationData"]["rfc3161Timestamps"][0]
+                .clone();
+            timestamps(b)["rfc3161Timestamps"].as_array_mut().unwrap().push(other);
+        },
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "what the timestamp is about altered",
+        |b| {
+            let sig = envelope(b)["signatures"][0]["sig"].as_str().unwrap().to_owned();
+            let about = openssl::sha::sha256(&base64::decode(&sig).unwrap());
+            let place = &mut timestamps(b)["rfc3161Timestamps"][0]["signedTimestamp"];
+            let mut der = base64::decode(place.as_str().unwrap()).unwrap();
+            let at = der.windows(32).position(|window| window == about).unwrap();
+            der[at] ^= 1;
+            *place = base64::encode(&der).into();
+        },
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp is not DER",
+        |b| timestamps(b)["rfc3161Timestamps"][0]["signedTimestamp"] = json!("AAAA"),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp is not base64",
+        |b| timestamps(b)["rfc3161Timestamps"][0]["signedTimestamp"] = json!("%"),
+        "format",
+    ),
     (
         "message-rekor1-tsa",
         "timestamp altered beside a good promise",
@@ -428,6 +588,104 @@ fn altered_bundles_are_refused_for_the_right_reason() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(ALTERED.len() >= 40);
+}
+
+/// What a trusted root that is not quite the right one makes of good bundles.
+const OTHER_ROOTS: &[(&str, &str, Change, &str)] = &[
+    (
+        "sign-rekor2",
+        "no timestamp authority",
+        |r| r["timestampAuthorities"] = json!([]),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp authority retired before",
+        |r| r["timestampAuthorities"][0]["validFor"] = retired(),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "timestamp authority not yet at work",
+        |r| r["timestampAuthorities"][0]["validFor"] = json!({"start": "2031-01-01T00:00:00Z"}),
+        "noTrustedTime",
+    ),
+    (
+        "sign-rekor2",
+        "another timestamp authority",
+        |r| {
+            let other = r["certificateAuthorities"][0]["certChain"].clone();
+            r["timestampAuthorities"][0]["certChain"] = other;
+        },
+        "noTrustedTime",
+    ),
+    (
+        "message-rekor1-tsa",
+        "timestamp authority retired, beside a good promise",
+        |r| r["timestampAuthorities"][0]["validFor"] = retired(),
+        "noTrustedTime",
+    ),
+    ("sign-rekor2", "no log", |r| r["tlogs"] = json!([]), "untrustedLog"),
+    (
+        "sign-rekor2",
+        "log not yet at work",
+        |r| r["tlogs"][0]["publicKey"]["validFor"] = json!({"start": "2099-01-01T00:00:00Z"}),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "another key under the log's identifier",
+        |r| {
+            r["tlogs"][0]["publicKey"]["rawBytes"] = r["ctlogs"][0]["publicKey"]["rawBytes"].clone()
+        },
+        "logEntryNotProven",
+    ),
+    ("sign-rekor1", "no log", |r| r["tlogs"] = json!([]), "untrustedLog"),
+    (
+        "sign-rekor1",
+        "log retired before",
+        |r| r["tlogs"][0]["publicKey"]["validFor"] = retired(),
+        "logEntryNotProven",
+    ),
+    (
+        "sign-rekor2",
+        "no authority",
+        |r| r["certificateAuthorities"] = json!([]),
+        "untrustedCertificate",
+    ),
+    (
+        "sign-rekor2",
+        "authority retired before",
+        |r| r["certificateAuthorities"][0]["validFor"] = retired(),
+        "untrustedCertificate",
+    ),
+    ("sign-rekor2", "no log of certificates", |r| r["ctlogs"] = json!([]), "certificateNotLogged"),
+];
+
+/// A time that was over before any vector was made.
+fn retired() -> Value {
+    json!({"start": "2001-01-01T00:00:00Z", "end": "2002-01-01T00:00:00Z"})
+}
+
+#[test]
+fn good_bundles_are_refused_under_other_trusted_roots() {
+    let root: Value =
+        serde_json::from_slice(&testdata("sigstore/bundles/trusted_root.json")).unwrap();
+    let file = TrustFile::parse(RELEASE.as_bytes()).unwrap();
+    let image = ImageIdentity::docker(&NAME.parse().unwrap());
+    let mut wrong = Vec::new();
+    for (name, what, change, expected) in OTHER_ROOTS {
+        let mut root = root.clone();
+        change(&mut root);
+        let read = |_: &str| Ok(root.to_string().into_bytes());
+        let bundles = Ok(vec![Bytes::from(vector(name).to_string()).into()]);
+        let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
+        let verdict = file.judge(&image, &manifest(), evidence, &read);
+        if reason(&verdict) != *expected {
+            wrong.push(format!("{name}, {what}: expected {expected}, found {verdict}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -489,7 +747,7 @@ fn another_root_is_refused() {
     let image = ImageIdentity::docker(&NAME.parse().unwrap());
     let bundles = Ok(vec![Bytes::from(vector("message-rekor2").to_string()).into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
-    assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "noTrustedTime");
+    assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "untrustedLog");
     let bundles = Ok(vec![Bytes::from(vector("sign-rekor1").to_string()).into()]);
     let evidence = Evidence { bundles: &bundles, attachments: &Ok(Vec::new()) };
     assert_eq!(reason(&file.judge(&image, &manifest(), evidence, &files)), "untrustedLog");

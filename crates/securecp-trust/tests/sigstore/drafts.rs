@@ -3,16 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
+use openssl::sign::Verifier;
 use securecp_oci::{Algorithm, Declared, Digest, ImageIdentity, RawManifest, base64};
 use securecp_trust::{
     ArtifactFault, BundleArtifact, BundleCheck, BundleDraft, BundleFault, BundleHolder,
-    BundleLogEntry, Evidence, SignedDraft, TrustFile, TrustVerdict,
+    BundleLogEntry, Evidence, LogVersion, SignedDraft, SigstoreKey, SigstoreSignError,
+    SigstoreSigner, TrustFile, TrustVerdict,
 };
 use serde_json::{Value, json};
 
 use crate::lab::*;
-use crate::material::{NAME, manifest};
+use crate::material::{NAME, manifest, testdata};
 
 const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
@@ -264,6 +267,135 @@ fn a_log_of_version_2_is_asked_in_its_own_words() {
     let ed25519 = PKey::generate_ed25519().unwrap();
     let draft = BundleDraft::new(&manifest()).signed(vec![0], key_holder(&ed25519));
     assert!(matches!(draft.rekor_v2_proposal(), Err(BundleFault::Unsupported { .. })));
+}
+
+/// A signer with a key of the vectors.
+fn signer(name: &str) -> SigstoreSigner {
+    let file = testdata(&format!("sigstore/private-keys/{name}.key"));
+    let key = SigstoreKey::from_encrypted_pem(&file, Some(b"correct horse")).unwrap();
+    SigstoreSigner::new(key)
+}
+
+fn holder(signer: &SigstoreSigner) -> BundleHolder {
+    BundleHolder::key(&signer.public_pem()).unwrap()
+}
+
+type SignedBy = Result<Vec<u8>, SigstoreSignError>;
+
+fn signed_by(
+    signer: &SigstoreSigner,
+    sign: impl Fn(&SigstoreSigner, &[u8]) -> SignedBy,
+) -> SignedDraft {
+    let draft = BundleDraft::new(&manifest());
+    let signature = sign(signer, &draft.to_sign()).unwrap();
+    draft.signed(signature, holder(signer))
+}
+
+/// Bundles hash by the size of the key, as cosign 3 does; a log then sees what everybody else verifies.
+#[test]
+fn keys_on_p384_sign_bundles_with_their_own_hash_and_a_log() {
+    let (lab, signer) = (Keyless::new(), signer("p384"));
+    let root = lab.trusted_root(&lab.log).to_string().into_bytes();
+    let check = BundleCheck::against(&root).unwrap();
+    holder(&signer).check_log(LogVersion::First).unwrap();
+    let draft = signed_by(&signer, SigstoreSigner::sign_for_bundle);
+    let public = PKey::public_key_from_pem(signer.public_pem().as_bytes()).unwrap();
+    let mut openssl = Verifier::new(MessageDigest::sha384(), &public).unwrap();
+    let message = BundleDraft::new(&manifest()).to_sign();
+    assert!(openssl.verify_oneshot(draft.signature(), &message).unwrap(), "SHA-384");
+    let bundle = draft.finish(&[entry(&lab.log, &draft)], &[], &check).unwrap();
+    let file = "version: 1\ntrusted-root: root\nsigners: {a: {key: key}}\ndefault: {require: a, accept: bundle}\n";
+    let files = [("root", root.clone()), ("key", signer.public_pem().into_bytes())];
+    let verdict = judged(file, bundle, &files);
+    assert!(verdict.accepted, "{verdict}");
+    // SHA-256, as attachments have it, is not what bundles with a log entry are verified with.
+    let draft = signed_by(&signer, SigstoreSigner::sign_bytes);
+    let fault = draft.finish(&[entry(&lab.log, &draft)], &[], &check).unwrap_err();
+    assert!(matches!(fault, BundleFault::Broken { .. }), "{fault}");
+}
+
+#[test]
+fn keys_that_a_log_does_not_take_are_known_before_anything_is_signed() {
+    for (name, first, second) in [
+        ("p256", true, true),
+        ("p384", true, false),
+        ("p521", false, false),
+        ("rsa2048", true, true),
+        ("ed25519", true, false),
+    ] {
+        for (version, good) in [(LogVersion::First, first), (LogVersion::Second, second)] {
+            let found = holder(&signer(name)).check_log(version);
+            assert_eq!(found.is_ok(), good, "{name} {version:?}");
+            let unsupported = matches!(found, Ok(()) | Err(BundleFault::Unsupported { .. }));
+            assert!(unsupported, "{name}: {found:?}");
+        }
+    }
+}
+
+/// What was not foreseen is not handed out either.
+#[test]
+fn a_log_entry_of_a_key_on_p521_is_not_understood() {
+    let (lab, signer) = (Keyless::new(), signer("p521"));
+    let root = lab.trusted_root(&lab.log).to_string().into_bytes();
+    let check = BundleCheck::against(&root).unwrap();
+    let draft = signed_by(&signer, SigstoreSigner::sign_for_bundle);
+    let fault = draft.finish(&[entry(&lab.log, &draft)], &[], &check).unwrap_err();
+    assert!(matches!(fault, BundleFault::Unsupported { .. }), "{fault}");
+}
+
+/// Without a log both hashes verify: that of the key's size, and SHA-256, which cosign 2 and the reference sign with.
+#[test]
+fn bare_bundles_of_large_curves_verify_with_either_hash() {
+    let check = BundleCheck::dangerous_without_log().unwrap();
+    for name in ["p384", "p521"] {
+        let signer = signer(name);
+        signed_by(&signer, SigstoreSigner::sign_for_bundle).finish(&[], &[], &check).unwrap();
+        signed_by(&signer, SigstoreSigner::sign_bytes).finish(&[], &[], &check).unwrap();
+        let broken = BundleDraft::new(&manifest()).signed(vec![0x30, 0], holder(&signer));
+        assert!(
+            matches!(broken.finish(&[], &[], &check), Err(BundleFault::Broken { .. })),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn answers_of_a_log_of_version_2_are_read_strictly() {
+    let bundle: Value =
+        serde_json::from_slice(&testdata("sigstore/bundles/sign-rekor2.json")).unwrap();
+    let good = bundle["verificationMaterial"]["tlogEntries"][0].clone();
+    let read = |value: &Value| BundleLogEntry::of_rekor_v2(value.to_string().as_bytes());
+    read(&good).unwrap();
+    // protojson leaves zeros and empty lists out, or writes them.
+    let mut short = good.clone();
+    for (parent, member) in
+        [("", "logIndex"), ("/inclusionProof", "logIndex"), ("/inclusionProof", "hashes")]
+    {
+        short.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(member).unwrap();
+    }
+    short["inclusionPromise"] = Value::Null;
+    read(&short).unwrap();
+    for pointer in [
+        "/logIndex",
+        "/logId/keyId",
+        "/kindVersion/kind",
+        "/kindVersion/version",
+        "/inclusionProof/hashes",
+        "/inclusionProof/checkpoint/envelope",
+        "/canonicalizedBody",
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap() = json!({"odd": true});
+        assert!(matches!(read(&bad), Err(BundleFault::LogEntryNotProven { .. })), "{pointer}");
+    }
+    // Root and size are those that the log has signed, whatever stands beside them.
+    let mut other = good.clone();
+    other["inclusionProof"]["rootHash"] = json!("AAAA");
+    other["inclusionProof"]["treeSize"] = json!("77");
+    assert_eq!(format!("{:?}", read(&other).unwrap()), format!("{:?}", read(&good).unwrap()));
+    for bad in [json!({}), json!([]), json!({"uuid": good})] {
+        assert!(read(&bad).is_err(), "{bad}");
+    }
 }
 
 #[test]

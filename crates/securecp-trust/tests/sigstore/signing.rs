@@ -3,12 +3,15 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use openssl::pkey::{PKey, Private};
 use securecp_oci::{Signature, base64};
 use securecp_trust::{
-    Payload, PayloadKind, SigstoreKey, SigstoreKeyError, SigstoreSignError, SigstoreSigner,
+    AttachmentCheck, AttachmentDraft, Payload, PayloadKind, SigstoreKey, SigstoreKeyError,
+    SigstoreSignError, SigstoreSigner,
 };
 use serde_json::json;
 
+use crate::lab::{Keyless, NOW, new_key, promise, public_pem};
 use crate::material::*;
 
 const PASSPHRASE: &[u8] = b"correct horse";
@@ -177,7 +180,7 @@ fn an_entry_about_something_else_does_not_make_a_signature() {
     let signer = SigstoreSigner::new(SigstoreKey::generate().unwrap());
     let finish = |answer: &serde_json::Value| {
         let draft = signer.draft(&payload()).unwrap();
-        draft.finish(Some(answer.to_string().as_bytes())).unwrap_err()
+        draft.finish(Some(answer.to_string().as_bytes()), &AttachmentCheck::default()).unwrap_err()
     };
     let error = finish(&answer);
     assert!(matches!(error, SigstoreSignError::LogEntry(_)), "{error:?}");
@@ -185,7 +188,55 @@ fn an_entry_about_something_else_does_not_make_a_signature() {
         assert!(matches!(finish(&odd), SigstoreSignError::LogEntry(_)), "{odd}");
     }
     let draft = signer.draft(&payload()).unwrap();
-    assert!(draft.finish(Some(b"{")).is_err());
+    assert!(draft.finish(Some(b"{"), &AttachmentCheck::default()).is_err());
+}
+
+/// What a log with this key answers when it is asked to take a draft.
+fn answer_by(log: &PKey<Private>, draft: &AttachmentDraft<'_>) -> String {
+    answer_of(&promise(log, &draft.rekor_v1_proposal(), NOW)).to_string()
+}
+
+/// Nobody has to know the log's key to sign; but where it is known, no other log's promise is stored.
+#[test]
+fn a_log_that_is_known_is_held_to_its_key() {
+    let (log, other) = (new_key(), new_key());
+    for name in ["p256", "p384", "p521", "rsa2048", "ed25519"] {
+        let signer = SigstoreSigner::new(unlock(name, Some(PASSPHRASE)).unwrap());
+        let by_key = AttachmentCheck::default().log_key(&public_pem(&log)).unwrap();
+        let root = Keyless::new().trusted_root(&log).to_string();
+        let by_root = AttachmentCheck::default().trusted_root(root.as_bytes()).unwrap();
+        for check in [by_key, by_root] {
+            let draft = signer.draft(&payload()).unwrap();
+            let answer = answer_by(&log, &draft);
+            assert!(draft.finish(Some(answer.as_bytes()), &check).is_ok(), "{name}");
+            let draft = signer.draft(&payload()).unwrap();
+            let answer = answer_by(&other, &draft);
+            let error = draft.finish(Some(answer.as_bytes()), &check).unwrap_err();
+            let SigstoreSignError::LogEntry(fault) = error else { panic!("{name}: {error:?}") };
+            assert!(fault.to_string().ends_with("verification of Rekor SET failed"), "{fault}");
+        }
+    }
+    let ed25519 = PKey::generate_ed25519().unwrap();
+    assert!(AttachmentCheck::default().log_key(&public_pem(&ed25519)).is_err());
+}
+
+/// The log's key counts only in the time for which the trusted root has it.
+#[test]
+fn a_log_s_key_is_good_for_its_time() {
+    let log = new_key();
+    let signer = SigstoreSigner::new(SigstoreKey::generate().unwrap());
+    for (window, good) in [
+        (json!({"start": "2001-01-01T00:00:00Z"}), true),
+        (json!({"start": "2001-01-01T00:00:00Z", "end": "2025-01-01T00:00:00Z"}), false),
+        (json!({"start": "2025-12-01T00:00:00Z"}), false),
+    ] {
+        let mut root = Keyless::new().trusted_root(&log);
+        root["tlogs"][0]["publicKey"]["validFor"] = window.clone();
+        let check = AttachmentCheck::default().trusted_root(root.to_string().as_bytes()).unwrap();
+        let draft = signer.draft(&payload()).unwrap();
+        let answer = answer_by(&log, &draft);
+        assert_eq!(draft.finish(Some(answer.as_bytes()), &check).is_ok(), good, "{window}");
+    }
 }
 
 /// The key of the vectors signs what the log has already seen: the annotations are the reference's, byte by byte.
@@ -201,7 +252,8 @@ fn the_log_s_annotation_has_the_reference_s_bytes() {
     let mut answer = answer_of(theirs);
     let their_body = answer["uuid"]["body"].as_str().unwrap().to_owned();
     answer["uuid"]["body"] = body.as_str().into();
-    let made = draft.finish(Some(answer.to_string().as_bytes())).unwrap();
+    let made =
+        draft.finish(Some(answer.to_string().as_bytes()), &AttachmentCheck::default()).unwrap();
     let Signature::Sigstore { annotations, .. } = made else { panic!() };
     assert_eq!(annotations["dev.sigstore.cosign/bundle"], theirs.replace(&their_body, &body));
     let shape = |body: &str| {

@@ -35,7 +35,7 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "FORM")]
     pub(crate) sign_format: Option<String>,
 
-    /// Trusted root against which new bundles are verified before they are stored
+    /// Trusted root against which new bundles, and attachments that a log has seen, are verified before they are stored
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_trusted_root: Option<PathBuf>,
 

@@ -74,8 +74,8 @@ fn state_word(state: NameState) -> &'static str {
 }
 
 fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, Failure> {
-    let copying = Copying::new(&request.terms, session)?;
     let doors = doors(&request.terms, session)?;
+    let copying = Copying::new(&request.terms, &doors, session)?;
     let sides = (&request.source_side, &request.destination_side);
     let opened = match &request.all_tags {
         Some(all) => {

@@ -55,8 +55,8 @@ fn copy_all(
     results: &mut Results,
     session: &Session<'_>,
 ) -> Result<(), Failure> {
-    let copying = Copying::new(&request.terms, session)?;
     let doors = doors(&request.terms, session)?;
+    let copying = Copying::new(&request.terms, &doors, session)?;
     let sides = found.sides.iter();
     let gates = Gates {
         sources: sides.map(|side| doors.sources(side, &copying.lookaside)).collect(),

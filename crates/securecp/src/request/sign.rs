@@ -20,6 +20,8 @@ pub(crate) struct SignRequest {
     pub(crate) dangerous_partial_index: bool,
     /// What sigstore keys make.
     pub(crate) format: SignFormat,
+    /// What must prove new signatures that a log has seen.
+    pub(crate) trusted_root: Option<PathBuf>,
 }
 
 /// The forms of new sigstore signatures.
@@ -57,10 +59,11 @@ impl SignFormat {
         }
     }
 
-    fn read(args: &SignArgs, sigstore: bool) -> Result<Self, Failure> {
+    fn read(args: &SignArgs, keys: &[SigningKey]) -> Result<Self, Failure> {
+        let sigstore = keys.iter().any(SigningKey::is_sigstore);
         let form = args.sign_format.as_deref().unwrap_or("attachment");
         let both: fn(BundleWitness) -> Self = match form {
-            "attachment" => return Self::attachment(args, sigstore),
+            "attachment" => return Self::attachment(args, keys),
             "bundle" => Self::Bundle,
             "both" => Self::Both,
             other => return Err(unknown("--sign-format", "attachment, bundle or both", other)),
@@ -72,13 +75,15 @@ impl SignFormat {
         BundleWitness::read(args).map(both)
     }
 
-    fn attachment(args: &SignArgs, sigstore: bool) -> Result<Self, Failure> {
+    fn attachment(args: &SignArgs, keys: &[SigningKey]) -> Result<Self, Failure> {
+        let sigstore = keys.iter().any(SigningKey::is_sigstore);
+        let logged = keys.iter().any(|key| matches!(key, SigningKey::Parameters(_)));
         let options = [
             ("--sign-format", args.sign_format.is_some() && !sigstore, "a sigstore key"),
             (
                 "--sign-trusted-root",
-                args.sign_trusted_root.is_some(),
-                "--sign-format bundle or both",
+                args.sign_trusted_root.is_some() && !logged,
+                "--sign-by-sigstore or --sign-format bundle or both",
             ),
             (
                 "--dangerous-sign-without-log",
@@ -162,8 +167,7 @@ impl TryFrom<SignArgs> for SignRequest {
                 return Err(idle(option, format!("--sign-by-sigstore, {OPTIONS}")));
             }
         }
-        let sigstore = keys.iter().any(SigningKey::is_sigstore);
-        let format = SignFormat::read(&args, sigstore)?;
+        let format = SignFormat::read(&args, &keys)?;
         if args.sign_identity.is_some()
             && !format.attaches()
             && keys.iter().all(SigningKey::is_sigstore)
@@ -175,6 +179,7 @@ impl TryFrom<SignArgs> for SignRequest {
         Ok(Self {
             keys,
             format,
+            trusted_root: args.sign_trusted_root,
             passphrase_file: args.sign_passphrase_file,
             identity: args.sign_identity.as_deref().map(identity).transpose()?,
             dangerous_partial_index: args.dangerous_sign_partial_index,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use bytes::Bytes;
 use securecp_copy::BundleSigner;
-use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, BundleLogEntry, TRUSTED_ROOT_LIMIT};
+use securecp_keys::KeylessError;
+use securecp_trust::{BundleCheck, BundleDraft, BundleHolder, TRUSTED_ROOT_LIMIT};
 
 use super::sigstore::{ByKey, ByNotary};
 use crate::failure::Failure;
@@ -44,9 +45,13 @@ impl Witness {
             return Err(Failure::usage(problem)
                 .hint("--sign-trusted-root FILE verifies the bundles that its log has seen"));
         }
-        if by.notary.rekor().is_none() {
-            return Err(without_log("--sign-by-sigstore without rekorURL"));
-        }
+        match by.notary.check_bundles() {
+            Err(KeylessError::NoLog) => {
+                Err(without_log("--sign-by-sigstore without rekorURL or rekorV2URL"))
+            }
+            Err(error) => Err(anyhow::Error::new(error).context("--sign-by-sigstore").into()),
+            Ok(()) => Ok(()),
+        }?;
         Ok(Arc::new(Logged { by, check: self.check.clone() }))
     }
 }
@@ -58,9 +63,17 @@ fn without_log(option: &str) -> Failure {
 }
 
 fn against(path: &Path) -> Result<BundleCheck, Failure> {
-    let name = || format!("--sign-trusted-root {}", path.display());
-    let bytes = read_bounded(path, TRUSTED_ROOT_LIMIT).with_context(name)?;
-    Ok(BundleCheck::against(&bytes).with_context(name)?)
+    let bytes = trusted_root(path)?;
+    Ok(BundleCheck::against(&bytes).with_context(|| option(path))?)
+}
+
+/// The bytes of a trusted root.
+pub(super) fn trusted_root(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(read_bounded(path, TRUSTED_ROOT_LIMIT).with_context(|| option(path))?)
+}
+
+pub(super) fn option(path: &Path) -> String {
+    format!("--sign-trusted-root {}", path.display())
 }
 
 type Made<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -77,7 +90,7 @@ impl BundleSigner for Unlogged {
     }
 
     fn bundle(&self, draft: BundleDraft) -> Made<Bytes> {
-        let signature = self.key.0.sign_bytes(&draft.to_sign())?;
+        let signature = self.key.0.sign_for_bundle(&draft.to_sign())?;
         let holder = BundleHolder::key(&self.key.0.public_pem())?;
         Ok(draft.signed(signature, holder).finish(&[], &[], &self.check)?)
     }
@@ -99,17 +112,7 @@ impl BundleSigner for Logged {
     }
 
     fn bundle(&self, draft: BundleDraft) -> Made<Bytes> {
-        let signer = self.by.notary.signer(&self.by.scope)?;
-        let signature = signer.sign_bytes(&draft.to_sign())?;
-        let holder = match signer.certificate() {
-            Some(_) => BundleHolder::certificate(&signer.holder_pem())?,
-            None => BundleHolder::key(&signer.public_pem())?,
-        };
-        let signed = draft.signed(signature, holder);
-        let rekor = self.by.notary.rekor();
-        let answer = rekor.map(|log| log.record(&signed.rekor_v1_proposal(), &self.by.scope));
-        let entry = answer.transpose()?.map(|answer| BundleLogEntry::of_rekor_v1(&answer));
-        Ok(signed.finish(entry.transpose()?.as_slice(), &[], &self.check)?)
+        Ok(self.by.notary.bundle(draft, &self.check, &self.by.scope)?)
     }
 
     /// Whom a new certificate would name is only known once it is made, so a bundle with one is always made anew.

@@ -7,19 +7,22 @@ use std::time::SystemTime;
 use anyhow::Context;
 use securecp_copy::ImageSigner;
 use securecp_keys::{
-    Ambient, KeySource, Notary, PARAMETERS_LIMIT, Rekor, SecretText, SigningParameters,
+    Ambient, KeySource, Notary, PARAMETERS_LIMIT, SecretText, SigningParameters, Witnesses,
 };
 use securecp_layer::Scope;
-use securecp_net::{HttpClient, Net, TlsOptions};
+use securecp_net::HttpClient;
 use securecp_oci::{RawManifest, Reference};
-use securecp_trust::{KEY_LIMIT, PayloadKind, SigstoreKey, SigstoreSigner};
+use securecp_trust::{AttachmentCheck, KEY_LIMIT, PayloadKind, SigstoreKey, SigstoreSigner};
 use zeroize::Zeroizing;
 
+use super::bundles::{self, trusted_root};
 use super::{Passphrase, Signed, payload, read_passphrase};
+use crate::connect::Doors;
 use crate::failure::Failure;
 use crate::files::read_bounded;
 use crate::progress::say;
 use crate::prompt;
+use crate::request::SignRequest;
 
 /// Unlocks the key in a file, with a passphrase from the terminal if none was given.
 pub(super) fn key_in_file(path: &Path, passphrase: Option<Passphrase>) -> Result<ByKey, Failure> {
@@ -27,32 +30,81 @@ pub(super) fn key_in_file(path: &Path, passphrase: Option<Passphrase>) -> Result
 }
 
 /// Does what a parameter file says. Services are asked when the first signature is made.
-pub(super) fn by_parameters(path: &Path, scope: &Scope) -> Result<ByNotary, Failure> {
+pub(super) fn by_parameters(
+    path: &Path,
+    request: &SignRequest,
+    (doors, scope): (&Doors<'_>, &Scope),
+) -> Result<ByNotary, Failure> {
     let option = || format!("--sign-by-sigstore {}", path.display());
     let file = read_bounded(path, PARAMETERS_LIMIT).map(Zeroizing::new).with_context(option)?;
     let parameters = SigningParameters::parse(&file)
         .with_context(|| format!("--sign-by-sigstore: parsing {:?}", path.display().to_string()))?;
-    let http = Net::default().client(&TlsOptions::default()).with_context(option)?;
-    let rekor = parameters.rekor.as_deref().map(|address| Rekor::new(&http, address)).transpose();
-    let rekor = rekor.with_context(option)?;
-    let notary =
-        notary(parameters.key, (&http, rekor)).map_err(|failure| failure.context(option()))?;
-    Ok(ByNotary { notary, scope: scope.clone() })
+    check_forms(&parameters, request).map_err(|failure| failure.context(option()))?;
+    let check = attachment_check(&parameters, request)?;
+    let http = doors.http().with_context(option)?;
+    let witnesses = Witnesses::at(&http, &parameters.witnesses).with_context(option)?;
+    let notary = notary(parameters.key, (&http, witnesses));
+    let notary = notary.map_err(|failure| failure.context(option()))?;
+    Ok(ByNotary { notary, check, scope: scope.clone() })
 }
 
-fn notary(key: KeySource, (http, rekor): (&HttpClient, Option<Rekor>)) -> Result<Notary, Failure> {
-    match (key, rekor) {
-        (KeySource::File { path, passphrase_file }, rekor) => {
+fn notary(key: KeySource, (http, by): (&HttpClient, Witnesses)) -> Result<Notary, Failure> {
+    match key {
+        KeySource::File { path, passphrase_file } => {
             let passphrase = passphrase_file.as_deref().map(read_passphrase).transpose()?;
-            Ok(Notary::with_key(unlock("privateKeyFile", &path, passphrase)?, rekor))
+            Ok(Notary::with_key(unlock("privateKeyFile", &path, passphrase)?, by))
         }
-        (KeySource::Fulcio(fulcio), Some(rekor)) => {
+        KeySource::Fulcio(fulcio) => {
             let asking = (ambient(), Arc::new(say) as securecp_keys::Tell);
-            Ok(Notary::certified(http, &fulcio, rekor, asking)?)
+            Ok(Notary::certified(http, &fulcio, by, asking)?)
         }
-        // The parameters are refused without a log.
-        (KeySource::Fulcio(_), None) => Err(Failure::new("missing rekorURL")),
     }
+}
+
+/// Whether the witnesses are those that the forms of signatures need, and none is there for nothing.
+fn check_forms(parameters: &SigningParameters, request: &SignRequest) -> Result<(), Failure> {
+    let (by, format) = (&parameters.witnesses, &request.format);
+    let (attaches, bundles) = (format.attaches(), format.bundles().is_some());
+    if attaches && by.rekor.is_none() && by.rekor_v2.is_some() {
+        return Err(Failure::usage(
+            "attachments need the promise of a log of the first version (rekorURL); that of rekorV2URL makes none",
+        )
+        .hint("--sign-format bundle signs without attachments"));
+    }
+    let bundle = "without --sign-format bundle or both";
+    let alone = "with --sign-format bundle, whose log is that of rekorV2URL";
+    let attachment = "with --sign-format bundle: --sign-trusted-root has the keys of logs";
+    let idle = [
+        ("rekorV2URL", by.rekor_v2.is_some() && !bundles, bundle),
+        ("tsaURL", by.tsa.is_some() && !bundles, bundle),
+        ("rekorURL", by.rekor.is_some() && by.rekor_v2.is_some() && !attaches, alone),
+        ("rekorPublicKeyFile", parameters.rekor_key.is_some() && !attaches, attachment),
+    ];
+    match idle.into_iter().find(|(_, idle, _)| *idle) {
+        Some((member, _, why)) => Err(Failure::usage(format!("{member} has no effect {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// Who must have logged and certified new attachments.
+fn attachment_check(
+    parameters: &SigningParameters,
+    request: &SignRequest,
+) -> Result<AttachmentCheck, Failure> {
+    let mut check = AttachmentCheck::default();
+    if let Some(path) = &parameters.rekor_key {
+        let name = || format!("rekorPublicKeyFile {}", path.display());
+        check = check.log_key(&read(path).with_context(name)?).with_context(name)?;
+    }
+    let Some(path) = request.trusted_root.as_deref().filter(|_| request.format.attaches()) else {
+        return Ok(check);
+    };
+    if parameters.witnesses.rekor.is_none() {
+        let problem = "--sign-trusted-root has no effect on attachments without rekorURL";
+        return Err(Failure::usage(problem));
+    }
+    let bytes = trusted_root(path)?;
+    Ok(check.trusted_root(&bytes).with_context(|| bundles::option(path))?)
 }
 
 /// What the environment says about the identity of this build.
@@ -111,6 +163,7 @@ impl ImageSigner for ByKey {
 #[derive(Debug)]
 pub(super) struct ByNotary {
     pub(super) notary: Notary,
+    check: AttachmentCheck,
     pub(super) scope: Scope,
 }
 
@@ -126,6 +179,6 @@ impl ImageSigner for ByNotary {
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
         let payload = payload(PayloadKind::Sigstore, manifest.bytes(), identity, now)?;
-        Ok(self.notary.sign(&payload, &self.scope)?)
+        Ok(self.notary.sign(&payload, &self.check, &self.scope)?)
     }
 }
