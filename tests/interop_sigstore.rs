@@ -9,8 +9,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use cli::stand_in::{StandIn, pypi};
-use cli::{Place, image};
+use cli::{Place, image, signing};
 use securecp_oci::{Declared, RawManifest, referrers_tag};
+use securecp_testkit::Registry;
 use securecp_testkit::sigstore::token;
 use securecp_trust::BundleArtifact;
 use serde_json::{Value, json};
@@ -88,18 +89,38 @@ fn bundles_in(layout: &Path) -> Vec<(String, PathBuf)> {
     blobs.filter_map(|entry| artifact(entry.unwrap().path())).collect()
 }
 
+/// Signs with certificates of the stand-in, and with these witnesses; `SERVICES` is its address.
+fn parameters(place: &Place, stand_in: &StandIn, witnesses: &str) {
+    let text = format!(
+        "fulcio:\n  fulcioURL: SERVICES\n  oidcMode: staticToken\n  oidcIDToken: {}\n{witnesses}",
+        token(EMAIL)
+    );
+    place.write("sign.yaml", text.replace("SERVICES", &stand_in.url));
+}
+
+const FIRST: &str = "rekorURL: SERVICES\n";
+const SECOND: &str = "rekorV2URL: SERVICES\ntsaURL: SERVICES/api/v1/timestamp\n";
+
+const VERIFY: &str =
+    "--policy accept.json verify --all --index-signature require --trust trust.yaml oci:out:v1";
+
 #[test]
 fn pypi_sigstore_verifies_keyless_bundles_of_securecp() {
-    let (place, stand_in) = (Place::new(), StandIn::start());
+    let stand_in = StandIn::start();
+    pypi_verifies(&stand_in, FIRST, "dsse 0.0.1");
+}
+
+#[test]
+fn pypi_sigstore_verifies_bundles_with_a_log_of_the_second_version_and_a_timestamp() {
+    let stand_in = StandIn::start();
+    pypi_verifies(&stand_in, SECOND, "hashedrekord 0.0.2");
+}
+
+#[track_caller]
+fn pypi_verifies(stand_in: &StandIn, witnesses: &str, kind: &str) {
+    let place = Place::new();
     let index = image::two_platforms(&place.path("image"));
-    place.write(
-        "sign.yaml",
-        format!(
-            "fulcio:\n  fulcioURL: {url}\n  oidcMode: staticToken\n  oidcIDToken: {}\nrekorURL: {url}\n",
-            token(EMAIL),
-            url = stand_in.url
-        ),
-    );
+    parameters(&place, stand_in, witnesses);
     let root = stand_in.file("trusted_root.json");
     let run = place.run(&format!(
         "--policy accept.json copy --all --sign-by-sigstore sign.yaml --sign-format bundle \
@@ -112,6 +133,11 @@ fn pypi_sigstore_verifies_keyless_bundles_of_securecp() {
     assert!(found.iter().any(|(subject, _)| *subject == index));
     for (subject, bundle) in &found {
         let manifest = image::blob(&out, subject).display().to_string();
+        let content: Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
+        let text = |pointer| content.pointer(pointer).and_then(Value::as_str).unwrap();
+        let entry = "/verificationMaterial/tlogEntries/0/kindVersion";
+        let found = [text(&format!("{entry}/kind")), text(&format!("{entry}/version"))].join(" ");
+        assert_eq!(found, kind);
         let bundle = bundle.display().to_string();
         let verify = |email: &str| pypi("verify.py", &[&root, &bundle, &manifest, email, ISSUER]);
         let (accepted, said) = verify(EMAIL);
@@ -119,16 +145,86 @@ fn pypi_sigstore_verifies_keyless_bundles_of_securecp() {
         let (accepted, said) = verify("other@securecp.test");
         assert!(!accepted, "{said}");
     }
-    trust_file(&place, &stand_in);
-    let verify =
-        "--policy accept.json verify --all --index-signature require --trust trust.yaml oci:out:v1";
-    let run = place.run(verify);
+    without_timestamp(&place, (&out, &found[0]), &root, content_has_time(&found[0].1));
+    trust_file(&place, stand_in);
+    let run = place.run(VERIFY);
     assert_eq!(run.code, 0, "{run:?}");
     // The trusted root of another instance knows neither certificate nor log.
     let other = StandIn::start();
     trust_file(&place, &other);
-    let run = place.run(verify);
+    let run = place.run(VERIFY);
     assert_eq!(run.code, 3, "{run:?}");
+}
+
+fn content_has_time(bundle: &Path) -> bool {
+    let content: Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
+    content["verificationMaterial"]["timestampVerificationData"].is_object()
+}
+
+/// What PyPI sigstore accepted it accepted for the timestamp, where there was one.
+fn without_timestamp(
+    place: &Place,
+    (out, (subject, bundle)): (&Path, &(String, PathBuf)),
+    root: &str,
+    stamped: bool,
+) {
+    let mut content: Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
+    let material = content["verificationMaterial"].as_object_mut().unwrap();
+    material.remove("timestampVerificationData");
+    place.write("bare.json", content.to_string());
+    let manifest = image::blob(out, subject).display().to_string();
+    let bare = place.path("bare.json").display().to_string();
+    let (accepted, said) = pypi("verify.py", &[root, &bare, &manifest, EMAIL, ISSUER]);
+    assert_eq!(accepted, !stamped, "{said}");
+}
+
+/// The services of another implementation, from the identity token to the verdicts under a policy and a trust file.
+#[test]
+fn both_forms_are_signed_and_verified_with_services_of_another_implementation() {
+    let (place, stand_in) = (Place::new(), StandIn::start());
+    let registry = Registry::start().unwrap();
+    signing::signable(&place);
+    signing::attachments(&place, true);
+    let (root, log) = (stand_in.file("trusted_root.json"), stand_in.file("rekor.pub"));
+    parameters(&place, &stand_in, &format!("{FIRST}{SECOND}rekorPublicKeyFile: {log}\n"));
+    let app = format!("docker://{}/shop/app:v1", registry.address());
+    let run = place.run(&format!(
+        "--policy accept.json --registries.d registries.d copy -q --all --dest-tls-verify=false \
+         --sign-by-sigstore sign.yaml --sign-format both --sign-trusted-root {root} oci:image:v1 {app}"
+    ));
+    assert_eq!(run.code, 0, "{run:?}");
+    trust_file(&place, &stand_in);
+    let verify = |email: &str| {
+        let requirement = json!({
+            "type": "sigstoreSigned", "rekorPublicKeyPath": log,
+            "fulcio": {
+                "caPath": stand_in.file("fulcio-root.pem"), "oidcIssuer": ISSUER, "subjectEmail": email,
+            },
+        });
+        place.write("policy.json", json!({"default": [requirement]}).to_string());
+        place.run(&format!(
+            "--policy policy.json --registries.d registries.d verify --all --index-signature require \
+             --tls-verify=false --trust trust.yaml {app}"
+        ))
+    };
+    let run = verify(EMAIL);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.out.matches(", as release\n").count(), 3, "bundles: {}", run.out);
+    assert_eq!(run.out.matches("sigstoreSigned: met\n").count(), 3, "attachments: {}", run.out);
+    assert_eq!(verify("other@securecp.test").code, 3);
+    // Another instance's log and certificates are neither signed with nor accepted.
+    let other = StandIn::start();
+    let witnesses = format!("{FIRST}rekorPublicKeyFile: {}\n", other.file("rekor.pub"));
+    parameters(&place, &stand_in, &witnesses);
+    let run = place.run(&format!(
+        "--policy accept.json --registries.d registries.d copy -q --all --dest-tls-verify=false \
+         --sign-by-sigstore sign.yaml oci:image:v1 {}",
+        app.replace(":v1", ":v2")
+    ));
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("verification of Rekor SET failed"), "{}", run.err);
+    trust_file(&place, &other);
+    assert_eq!(verify(EMAIL).code, 3);
 }
 
 /// What the log answered is judged before anything is stored.
@@ -136,14 +232,7 @@ fn pypi_sigstore_verifies_keyless_bundles_of_securecp() {
 fn a_bundle_that_the_trusted_root_does_not_prove_is_not_stored() {
     let (place, stand_in, other) = (Place::new(), StandIn::start(), StandIn::start());
     image::single(&place.path("image"));
-    place.write(
-        "sign.yaml",
-        format!(
-            "fulcio:\n  fulcioURL: {url}\n  oidcMode: staticToken\n  oidcIDToken: {}\nrekorURL: {url}\n",
-            token(EMAIL),
-            url = stand_in.url
-        ),
-    );
+    parameters(&place, &stand_in, FIRST);
     let run = place.run(&format!(
         "--policy accept.json copy --sign-by-sigstore sign.yaml --sign-format bundle \
          --sign-trusted-root {} oci:image:v1 oci:out:v1",
