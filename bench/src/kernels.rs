@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use openssl::symm::{Cipher, Crypter, Mode};
 use rustix::time::{ClockId, clock_gettime};
-use securecp_layer::CHUNK;
+use securecp_layer::{CHUNK, GzipLevel};
 use securecp_oci::{Algorithm, Digest, Hasher};
 use securecp_testkit::http::{Request, connect};
 
@@ -61,7 +61,7 @@ impl Kernels {
             ("HMAC-SHA-256", self.hmac),
             ("AES-256-CTR", self.ctr),
             ("gunzip (zlib-rs)", self.gunzip),
-            ("gzip -6 (zlib-rs)", self.gzip),
+            ("gzip, level 5 (zlib-rs)", self.gzip),
             ("zstd -3, one thread", self.zstd),
             ("file read", self.read),
             ("file write", self.write),
@@ -131,7 +131,8 @@ fn inflate(packed: &[u8]) -> Result<()> {
 fn deflate(data: &[u8]) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     let mut out = Vec::with_capacity(CHUNK);
-    let mut member = Compress::new_gzip(Compression::new(6), 15);
+    let mut member =
+        Compress::new_gzip(Compression::new(u32::from(GzipLevel::default().number())), 15);
     let mut status = Status::Ok;
     while status != Status::StreamEnd {
         out.clear();
