@@ -255,7 +255,8 @@ fn a_wrong_passphrase_ends_the_copy_before_it_begins() {
         (run.code, run.err.as_str()),
         (
             1,
-            "securecp: error: --sign-by-sigstore-private-key alice.private: decrypt: encrypted: decryption failed\n"
+            "securecp: error: --sign-by-sigstore-private-key alice.private: decrypt: encrypted: decryption failed\n\
+             hint: the first line of the file that --sign-passphrase-file (for new keys --passphrase-file) names is taken\n"
         )
     );
     let line = format!(
