@@ -261,8 +261,8 @@ mod tests {
             format!("a\n{}b\n{}", of("bench/run", one), of("bench/run apart", other))
         };
         let (old, new) = (page("old\n", "old\n"), "\nnew\n\n");
-        assert_eq!(between_marks(&old, "bench/run", "new").unwrap(), page(new, "old\n"));
-        assert_eq!(between_marks(&old, "bench/run apart", "new").unwrap(), page("old\n", new));
+        assert_eq!(between_marks(&old, "bench/run", "new\n").unwrap(), page(new, "old\n"));
+        assert_eq!(between_marks(&old, "bench/run apart", "new\n").unwrap(), page("old\n", new));
         assert!(between_marks("a", "bench/run", "new").is_err());
     }
 }
