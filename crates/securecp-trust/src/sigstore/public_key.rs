@@ -112,6 +112,10 @@ impl PublicKey {
 
     fn from_pkcs1(der: &[u8]) -> Result<Self, PublicKeyFault> {
         let key = Rsa::public_key_from_der_pkcs1(der).map_err(|_| PublicKeyFault::Malformed)?;
+        // OpenSSL reads over what follows the key.
+        if key.public_key_to_der_pkcs1().ok().is_none_or(|again| again != der) {
+            return Err(PublicKeyFault::Malformed);
+        }
         let key = PKey::from_rsa(key).and_then(|key| key.public_key_to_der());
         Self::from_spki(&key.map_err(|_| PublicKeyFault::Malformed)?)
     }
@@ -222,7 +226,11 @@ impl Kind {
 }
 
 fn kind_of(info: &SubjectPublicKeyInfoRef<'_>) -> Result<Kind, PublicKeyFault> {
+    let parameters = info.algorithm.parameters;
     match info.algorithm.oid {
+        // As Go has it: NULL for RSA (RFC 3279, section 2.3.1), nothing for Ed25519 (RFC 8410, section 3).
+        RSA if parameters.is_none_or(|found| !found.is_null()) => Err(PublicKeyFault::Malformed),
+        ED25519 if parameters.is_some() => Err(PublicKeyFault::Malformed),
         RSA => Ok(Kind::Rsa),
         ED25519 => Ok(Kind::Ed25519),
         EC_PUBLIC_KEY => match info.algorithm.parameters_oid() {

@@ -51,6 +51,33 @@ fn bundle_names() -> impl Strategy<Value = String> {
     .prop_map(|name| format!("sigstore/bundles/{name}.json"))
 }
 
+/// A key has one encoding: what Go's reader refuses is refused, also where a lenient reader finds the same key in it.
+#[test]
+fn keys_have_one_encoding() {
+    let read = |name: &str, change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let key = changed_pem(&text(&format!("sigstore/algorithms/{name}.pub")), change);
+        let encoded = text(&format!("sigstore/algorithms/{}.sig", name.trim_end_matches("-pkcs1")));
+        let policy = policy(json!({"keyData": base64::encode(key.as_bytes())}));
+        let payload = testdata("sigstore/algorithms/payload");
+        judge(&policy, vec![signature(payload, [(SIGNATURE.to_owned(), encoded)].into())]).accepted
+    };
+    let longer = |mut der: Vec<u8>| {
+        der.push(0);
+        der
+    };
+    // The tag of the parameters that must be NULL.
+    let parameters = |mut der: Vec<u8>| {
+        assert_eq!(der[17..19], [5, 0]);
+        der[17] = 0x40;
+        der
+    };
+    for name in ["p256", "p384", "p521", "rsa2048", "rsa2048-pkcs1", "ed25519"] {
+        assert!(read(name, &|der| der), "{name}");
+        assert!(!read(name, &longer), "{name}");
+    }
+    assert!(!read("rsa2048", &parameters));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
