@@ -1,9 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use securecp_layer::Layer;
-use securecp_transport::TransportError;
-
 /// How many bytes may still be kept in memory, so that no registry can make a survey endless by many things of which each
 /// is within its bound.
 #[derive(Debug)]
@@ -32,16 +28,6 @@ impl Budget {
             Err(_) => Err(Exceeded { limit: self.limit }),
         }
     }
-}
-
-/// A small blob, whole and verified. Its size must be bounded already.
-pub(crate) fn read_whole(mut layer: Layer<'_>) -> Result<Bytes, TransportError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = layer.next()? {
-        bytes.extend_from_slice(&chunk);
-    }
-    layer.finish()?;
-    Ok(bytes.into())
 }
 
 #[cfg(test)]

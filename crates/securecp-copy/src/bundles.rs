@@ -4,7 +4,7 @@ use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT};
 use securecp_transport::{Destination, Source, TransportError};
 use securecp_trust::{BundleArtifact, BundleDraft, FetchFailure, StoredBundle};
 
-use crate::budget::{Budget, read_whole};
+use crate::budget::Budget;
 use crate::edits::Signing;
 use crate::survey::chain_text;
 
@@ -127,7 +127,7 @@ impl<'a> BundleSearch<'a> {
         let taken = self.budget.take(blob.size);
         taken.map_err(|exceeded| Failed::TooMuch(format!("bundles: {exceeded}")))?;
         let layer = self.shelf.blob(blob, self.scope)?;
-        Ok(layer.map(read_whole).transpose()?)
+        Ok(layer.map(Layer::read_whole).transpose().map_err(TransportError::from)?)
     }
 }
 

@@ -12,7 +12,7 @@ use securecp_oci::{
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
 
-use crate::budget::{Budget, read_whole};
+use crate::budget::Budget;
 use crate::bundles::{BundleSearch, Shelf};
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
@@ -408,7 +408,8 @@ impl Survey<'_> {
             return Err(self.failed(Cause::TooMany(problem)));
         }
         self.keep(descriptor.size)?;
-        let read = self.from.blob(descriptor, self.scope).and_then(read_whole);
+        let layer = self.from.blob(descriptor, self.scope);
+        let read = layer.and_then(|layer| Ok(layer.read_whole()?));
         read.map_err(|e| self.failed(e))
     }
 

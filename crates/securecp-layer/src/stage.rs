@@ -101,6 +101,19 @@ impl<'a> Layer<'a> {
     pub fn finish(self) -> Result<Descriptor, LayerError> {
         self.body.finish()
     }
+
+    /// All bytes, verified. They stay in memory together, so their number must be bounded already.
+    ///
+    /// # Errors
+    /// See [`Stage::finish`].
+    pub fn read_whole(mut self) -> Result<Bytes, LayerError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.next()? {
+            bytes.extend_from_slice(&chunk);
+        }
+        self.finish()?;
+        Ok(bytes.into())
+    }
 }
 
 impl fmt::Debug for Layer<'_> {

@@ -9,13 +9,27 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use securecp_layer::{LayerError, Scope};
 use securecp_oci::Descriptor;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::folder::Folder;
 use crate::{BlobPut, TransportError};
 
 /// What the names of our temporary files and folders start with: of a write that has not ended, or was killed.
 pub const STAGING_PREFIX: &str = ".securecp-";
+
+/// A new folder in `place` for something that is not whole yet. Dropped, it is gone.
+pub(crate) fn temporary_in(place: &Path, prefix: &str) -> Result<TempDir, TransportError> {
+    let made = tempfile::Builder::new()
+        .prefix(prefix)
+        // Less the umask, as for any new folder; its files appear only when they are whole.
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(place);
+    made.map_err(|source| TransportError::Io {
+        operation: "creating a folder in",
+        path: place.to_owned(),
+        source,
+    })
+}
 
 /// A file being written that nobody can see: without a name where the file system allows that, otherwise under a
 /// temporary name and readable only by its owner. Dropped, it is gone.

@@ -1,14 +1,11 @@
 //! Which of the evidence that was found is signed for its subject by somebody whom the policy or the trust file names. Only
 //! that travels under `--evidence verified`; what stays behind is listed with the reason.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use securecp_oci::{
     Algorithm, Attached, Attachment, Declared, Descriptor, Digest, RawManifest, SIGNATURE_LIMIT,
     Signature,
 };
-use securecp_transport::TransportError;
 use securecp_trust::{BundleArtifact, Judgement, Vouched, Witnesses};
 
 use super::survey::Search;
@@ -16,6 +13,7 @@ use super::{
     Carried, Evidence, EvidenceBody, EvidenceError, EvidenceForm, EvidenceKind, EvidenceOf, Left,
     Verified, VerifiedEvidence,
 };
+use crate::budget::Budget;
 use crate::error::CopyError;
 
 /// How the types of all artifacts begin that carry a bundle.
@@ -30,7 +28,7 @@ pub(super) struct Judging<'a> {
     search: &'a Search<'a>,
     witnesses: Witnesses<'a>,
     /// Bytes that may still be read.
-    bytes_left: AtomicU64,
+    budget: Budget,
 }
 
 /// What came of one piece.
@@ -75,7 +73,7 @@ impl<'a> Judging<'a> {
         let job = search.copying.job;
         let witnesses = Witnesses::of(job.policy, job.gate, search.found.image());
         let witnesses = witnesses.map_err(|error| search.failed(EvidenceError::from(error)))?;
-        Ok(Self { search, witnesses, bytes_left: AtomicU64::new(TOTAL_LIMIT) })
+        Ok(Self { search, witnesses, budget: Budget::new(TOTAL_LIMIT) })
     }
 
     /// What of `carried` is verified; all else is left, for reasons.
@@ -264,24 +262,15 @@ impl<'a> Judging<'a> {
 
     /// A small blob, whole and verified. One that is larger than any signature was not made by those who make them.
     fn content(&self, blob: &Descriptor) -> Result<Bytes, CopyError> {
-        let take = |left: u64| left.checked_sub(blob.size);
-        let within = blob.size <= SIGNATURE_LIMIT as u64
-            && self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        let within = blob.size <= SIGNATURE_LIMIT as u64 && self.budget.take(blob.size).is_ok();
         if !within {
             let (digest, limit) = (blob.digest.clone(), TOTAL_LIMIT);
             let what = format!("{} bytes to be judged", blob.size);
             return Err(self.search.failed(EvidenceError::TooLarge { digest, what, limit }));
         }
-        let read = || -> Result<Bytes, TransportError> {
-            let mut layer = self.search.reader.from.blob(blob, self.search.reader.scope)?;
-            let mut bytes = Vec::new();
-            while let Some(chunk) = layer.next()? {
-                bytes.extend_from_slice(&chunk);
-            }
-            layer.finish()?;
-            Ok(bytes.into())
-        };
-        read().map_err(|error| self.search.failed(error))
+        let layer = self.search.reader.from.blob(blob, self.search.reader.scope);
+        let read = layer.and_then(|layer| Ok(layer.read_whole()?));
+        read.map_err(|error| self.search.failed(error))
     }
 }
 

@@ -1,5 +1,4 @@
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, RenameFlags, StatxAttributes, StatxFlags};
@@ -10,7 +9,7 @@ use super::destination::{Present, look};
 use super::format::{MANIFEST, VERSION, is_foreign, is_signature};
 use super::stale;
 use crate::folder::{Folder, io_error};
-use crate::staged::STAGING_PREFIX;
+use crate::staged::{STAGING_PREFIX, temporary_in};
 use crate::{SharedPlaces, TransportError};
 
 /// Where an image is built.
@@ -147,19 +146,6 @@ impl Building {
             tracing::warn!(%error, path = %old.display(), "the replaced image could not be removed");
         }
     }
-}
-
-fn temporary_in(place: &Path, prefix: &str) -> Result<TempDir, TransportError> {
-    let made = tempfile::Builder::new()
-        .prefix(prefix)
-        // Less the umask, as for any new folder; its files appear only when they are whole.
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(place);
-    made.map_err(|source| TransportError::Io {
-        operation: "creating a folder in",
-        path: place.to_owned(),
-        source,
-    })
 }
 
 /// Whether another file system, or another part of one, begins at `path`: no rename can replace it.

@@ -149,13 +149,7 @@ impl Desk<'_> {
     /// The whole blob, whose size is bounded already, held to its digest.
     fn blob(&self, blob: &Descriptor) -> Result<Bytes, TransportError> {
         let download = self.client.blob(blob, self.scope).map_err(failure)?;
-        let mut reading = Layer::verified(blob.clone(), download);
-        let mut bytes = Vec::new();
-        while let Some(chunk) = reading.next()? {
-            bytes.extend_from_slice(&chunk);
-        }
-        reading.finish()?;
-        Ok(bytes.into())
+        Ok(Layer::verified(blob.clone(), download).read_whole()?)
     }
 
     fn put(&self, blob: &Blob) -> Result<(), TransportError> {

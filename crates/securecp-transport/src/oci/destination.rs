@@ -1,6 +1,5 @@
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +7,6 @@ use securecp_layer::{Layer, LayerError, Scope};
 use securecp_oci::{
     Attached, Descriptor, Digest, ImageName, ManifestKind, RawManifest, Reference, Tag, Union,
 };
-use tempfile::TempDir;
 
 use super::LayoutIndex;
 use super::LayoutName;
@@ -20,7 +18,7 @@ use super::writing::{Building, OciWriting};
 use crate::files;
 use crate::folder::{Folder, check_writable, holds};
 use crate::path::Resolved;
-use crate::staged::STAGING_PREFIX;
+use crate::staged::{STAGING_PREFIX, temporary_in};
 use crate::{Accepts, Destination, DestinationOptions, TransportError, Writing};
 
 /// An OCI layout to be written or extended.
@@ -147,7 +145,7 @@ impl OciDestination {
     fn aside(&self, place: &Path) -> Result<Building, TransportError> {
         let kept = self.partial.then(|| Kept::take(place, self.path.as_path())).flatten();
         kept.map_or_else(
-            || temporary_in(place).map(Building::Aside),
+            || temporary_in(place, STAGING_PREFIX).map(Building::Aside),
             |kept| Ok(Building::Kept(kept)),
         )
     }
@@ -175,18 +173,6 @@ fn is_whole(mut blob: Layer<'_>, scope: &Scope) -> Result<bool, TransportError> 
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn temporary_in(place: &Path) -> Result<TempDir, TransportError> {
-    let made = tempfile::Builder::new()
-        .prefix(STAGING_PREFIX)
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(place);
-    made.map_err(|source| TransportError::Io {
-        operation: "creating a folder in",
-        path: place.to_owned(),
-        source,
-    })
 }
 
 fn refused(path: &Path, found: &str) -> TransportError {

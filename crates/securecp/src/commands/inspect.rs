@@ -92,14 +92,8 @@ impl Look<'_, '_> {
                 descriptor.digest, self.request.image.name, descriptor.size
             )));
         }
-        let read = self.source.blob(descriptor, self.session.scope).and_then(|mut layer| {
-            let mut bytes = Vec::new();
-            while let Some(chunk) = layer.next()? {
-                bytes.extend_from_slice(&chunk);
-            }
-            layer.finish()?;
-            Ok(Bytes::from(bytes))
-        });
+        let layer = self.source.blob(descriptor, self.session.scope);
+        let read = layer.and_then(|layer| Ok(layer.read_whole()?));
         self.named("reading the configuration", read).map_err(Failure::of_part)
     }
 

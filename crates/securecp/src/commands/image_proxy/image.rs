@@ -69,13 +69,7 @@ impl Opened {
         if config.size > CONFIG_LIMIT {
             bail!("the configuration has {} bytes, expected at most {CONFIG_LIMIT}", config.size);
         }
-        let mut layer = self.source.blob(config, scope)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = layer.next()? {
-            bytes.extend_from_slice(&chunk);
-        }
-        layer.finish()?;
-        Ok(bytes.into())
+        Ok(self.source.blob(config, scope)?.read_whole()?)
     }
 
     /// The layers in the format of OCI, the lowest first.
