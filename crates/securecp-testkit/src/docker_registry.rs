@@ -113,12 +113,17 @@ impl DockerRegistry {
             if let Some(status) = self.child.try_wait().tried("watching docker-registry")? {
                 return Err(not_ready(&format!("ended with {status}: {}", self.log())));
             }
-            if self.answers(tls) {
+            if self.listens() && self.answers(tls) {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(20));
         }
         Err(not_ready(&format!("no answer in {PATIENCE:?}: {}", self.log())))
+    }
+
+    /// Whether it says so itself: its port is open before it has read its certificate, and may be somebody else's.
+    fn listens(&self) -> bool {
+        self.log().contains(&format!("listening on {}", self.address))
     }
 
     fn answers(&self, tls: bool) -> bool {
