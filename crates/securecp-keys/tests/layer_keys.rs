@@ -153,6 +153,56 @@ fn refuses_keys_in_the_wrong_place_and_files_that_are_none() {
     assert!(matches!(none, Err(LayerKeyError::Crypt(_))));
 }
 
+/// The named key files put together in one file of `folder`.
+fn together(folder: &Path, names: &[&str]) -> String {
+    let path = folder.join(names.join("+"));
+    let parts: Vec<_> = names.iter().map(|name| fs::read(key(name)).unwrap()).collect();
+    fs::write(&path, parts.concat()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_file_of_several_keys_leaves_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = |names: &[&str]| together(folder.path(), names);
+    let jwe = format!("jwe:{}", from(&["rsa-a.pub.pem", "ec-a.pub.pem"]));
+    let pgp = format!("pgp:{}", from(&["pgp-alice.pub.asc", "pgp-bob.pub.asc"]));
+    let pair = format!("pkcs7:{}", from(&["x509-b.pem", "rsa-b.pem"]));
+    let layer = encrypted(&RecipientSources::default(), &[&jwe, &pgp, &pair]).unwrap();
+    for right in ["rsa-a.pem", "ec-a.pem", "pgp-alice.sec.asc", "pgp-bob.sec.asc"] {
+        keys(&[&key(right)]).unlock(&layer).unwrap();
+    }
+    keys(&[&from(&["x509-b.pem", "rsa-b.pem"])]).unlock(&layer).unwrap();
+    let secrets = from(&["pgp-bob.sec.asc", "pgp-alice.sec.asc"]);
+    let alone = format!("pgp:{}", key("pgp-alice.pub.asc"));
+    let layer = encrypted(&RecipientSources::default(), &[&alone]).unwrap();
+    keys(&[&secrets]).unlock(&layer).unwrap();
+}
+
+#[test]
+fn a_file_whose_keys_cannot_all_be_recipients_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = |names: &[&str]| together(folder.path(), names);
+    let set = folder.path().join("set.jwk");
+    fs::write(&set, r#"{"keys":[{"kty":"EC"}]}"#).unwrap();
+    for (text, expected) in [
+        (
+            format!("pkcs7:{}", from(&["x509-a.pem", "x509-b.pem"])),
+            "certificate, found 2; give each",
+        ),
+        (format!("pkcs7:{}", key("rsa-a.pem")), "an X.509 certificate, found a private key"),
+        (format!("pkcs7:{}", from(&["x509-a.pem", "rsa-b.pem"])), "found a private key"),
+        (format!("pkcs7:{}", from(&["x509-a.pem", "rsa-a.pub.pem"])), "found a public key"),
+        (format!("jwe:{}", from(&["rsa-a.pub.pem", "x509-a.pem"])), "found a certificate"),
+        (format!("jwe:{}", from(&["rsa-a.pub.pem", "rsa-a.pem"])), "found a private key"),
+        (format!("jwe:{}", from(&["rsa-a.pub.pem", "pgp-bob.pub.asc"])), "OpenPGP and other keys"),
+        (format!("jwe:{}", set.display()), "a JWK set"),
+    ] {
+        let error = encrypted(&RecipientSources::default(), &[&text]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
 #[test]
 fn warns_of_certificates_without_their_key() {
     let warnings = load(&[&key("x509-a.pem"), &key("rsa-b.pem")]).unwrap().warnings;

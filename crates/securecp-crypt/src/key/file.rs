@@ -119,6 +119,7 @@ pub fn read_key_file(
         return Err(KeyFileError::TooLarge { name, found: bytes.len(), limit });
     }
     let outcome = match std::str::from_utf8(bytes) {
+        Ok(text) if pem::is_mixed(text) => Err(Problem::Unusable(MIXED)),
         Ok(text) if text.trim_start().starts_with('{') => read_jwk(text),
         Ok(text) if text.contains("-----BEGIN PGP") => read_pgp(bytes, passphrase),
         Ok(text) if pem::is_pem(text) => read_pem(text, passphrase),
@@ -160,6 +161,9 @@ impl Problem {
 }
 
 fn read_jwk(text: &str) -> Result<Vec<KeyMaterial>, Problem> {
+    if Jwk::is_set(text.as_bytes()) {
+        return Err(Problem::Unusable("a JWK set (give each of its keys in a file of its own)"));
+    }
     let jwk = Jwk::parse(text.as_bytes()).ok_or(Problem::Unknown)?;
     let material = if jwk.is_private() {
         jwk.private().map(KeyMaterial::Private)
@@ -181,6 +185,7 @@ fn read_pgp(bytes: &[u8], passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, P
     }
 }
 
+const MIXED: &str = "OpenPGP and other keys together (give them in files of their own)";
 const UNREADABLE: &str = "an OpenPGP certificate that cannot be read";
 
 fn read_pem(text: &str, passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, Problem> {

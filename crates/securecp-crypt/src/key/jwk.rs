@@ -55,6 +55,16 @@ impl Jwk {
         serde_json::from_slice(text).ok()
     }
 
+    /// Whether `text` is a JWK set (RFC 7517 section 5), several keys in one document.
+    pub(crate) fn is_set(text: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Set {
+            #[serde(rename = "keys")]
+            _keys: Vec<serde::de::IgnoredAny>,
+        }
+        serde_json::from_slice::<Set>(text).is_ok()
+    }
+
     pub(crate) fn is_private(&self) -> bool {
         self.d.is_some()
     }

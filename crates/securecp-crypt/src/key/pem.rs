@@ -15,6 +15,13 @@ pub(crate) fn is_pem(text: &str) -> bool {
     text.lines().any(|line| line.starts_with(BEGIN))
 }
 
+/// Whether `text` has blocks of OpenPGP (RFC 9580 section 6.2) and others, which no one reader reads together.
+pub(crate) fn is_mixed(text: &str) -> bool {
+    let labels = || text.lines().filter_map(|line| line.strip_prefix(BEGIN));
+    labels().any(|label| label.starts_with("PGP "))
+        && labels().any(|label| !label.starts_with("PGP "))
+}
+
 /// All blocks in `text`; text between them is ignored. `None` if one is malformed.
 pub(crate) fn blocks(mut text: &str) -> Option<Vec<Block<'_>>> {
     let mut found = Vec::new();

@@ -39,6 +39,16 @@ pub enum LayerKeyError {
         /// What it holds.
         found: &'static str,
     },
+    /// A recipient's file holds several certificates.
+    #[error(
+        "{path}: expected one X.509 certificate, found {found}; give each recipient's certificate in a file of its own"
+    )]
+    SeveralCertificates {
+        /// The file.
+        path: PathBuf,
+        /// How many it holds.
+        found: usize,
+    },
     /// A descriptor is named twice; it can be read only once.
     #[error("fd={0} is given for two passphrases, but can be read only once")]
     DescriptorTwice(u32),

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use securecp_crypt::{
     Certificate, JweRecipients, KeyMaterial, KeyWrapper, Passphrase, PgpCertificates, PgpRecipient,
-    PgpRecipients, Pkcs7Recipients, ProviderSpec, PublicKey, RecipientSpec, Recipients,
-    read_key_file,
+    PgpRecipients, Pkcs7Keys, Pkcs7Recipients, PrivateKey, ProviderSpec, PublicKey, RecipientSpec,
+    Recipients, read_key_file,
 };
 
 use super::{file, gpg};
@@ -47,9 +47,13 @@ impl RecipientSources {
 
     fn add(&self, spec: &RecipientSpec, found: &mut Found) -> Result<(), LayerKeyError> {
         match spec {
-            RecipientSpec::Jwe(path) => found.jwe.push(public_key(path)?),
+            RecipientSpec::Jwe(path) => found.jwe.extend(public_keys(path)?),
             RecipientSpec::Pkcs7(path) => found.pkcs7.push(certificate(path)?),
-            RecipientSpec::PgpFile(path) => found.pgp.extend(certificates(path)?.all()?),
+            RecipientSpec::PgpFile(path) => {
+                for ring in certificates(path)? {
+                    found.pgp.extend(ring.all()?);
+                }
+            }
             RecipientSpec::Pgp(name) => {
                 let gpg = self.gpg.as_ref().ok_or(LayerKeyError::NoGpg("OpenPGP recipients"))?;
                 found.pgp.push(gpg::recipient(gpg, name)?);
@@ -80,32 +84,51 @@ pub(crate) fn names(specs: &[ProviderSpec]) -> Vec<&str> {
     names
 }
 
-fn first(path: &Path) -> Result<KeyMaterial, LayerKeyError> {
+/// Everything in a recipient's file. The reference takes the first block of PEM and drops the rest; here nothing that
+/// could be somebody's key is left out.
+fn read(path: &Path) -> Result<Vec<KeyMaterial>, LayerKeyError> {
     let name = path.display().to_string();
-    let found = read_key_file(&name, &file::read(path)?, &Passphrase::none())?;
-    let unknown = || securecp_crypt::KeyFileError::Unknown { name };
-    Ok(found.into_iter().next().ok_or_else(unknown)?)
+    Ok(read_key_file(&name, &file::read(path)?, &Passphrase::none())?)
 }
 
-fn public_key(path: &Path) -> Result<PublicKey, LayerKeyError> {
-    match first(path)? {
+/// All public keys of the file, each a recipient.
+fn public_keys(path: &Path) -> Result<Vec<PublicKey>, LayerKeyError> {
+    let key = |material| match material {
         KeyMaterial::Public(key) => Ok(key),
         other => Err(wrong_kind(path, "a public key or JWK", &other)),
-    }
+    };
+    read(path)?.into_iter().map(key).collect()
 }
 
+/// The one certificate of the file. Several are refused: in a chain the first is meant and the others are authorities,
+/// in a list of people all are, and neither may be guessed. The certificate's own private key may stand beside it.
 fn certificate(path: &Path) -> Result<Certificate, LayerKeyError> {
-    match first(path)? {
-        KeyMaterial::Certificate(certificate) => Ok(certificate),
-        other => Err(wrong_kind(path, "an X.509 certificate", &other)),
+    let (mut certificates, mut private) = (Vec::new(), Vec::new());
+    for material in read(path)? {
+        match material {
+            KeyMaterial::Certificate(certificate) => certificates.push(certificate),
+            KeyMaterial::Private(key) => private.push(key),
+            other => return Err(wrong_kind(path, CERTIFICATE, &other)),
+        }
     }
+    let stranger =
+        |key: &PrivateKey| Pkcs7Keys::new(&certificates, std::slice::from_ref(key)).is_empty();
+    if let Some(key) = private.into_iter().find(stranger) {
+        return Err(wrong_kind(path, CERTIFICATE, &KeyMaterial::Private(key)));
+    }
+    let found = certificates.len();
+    let one = certificates.pop().filter(|_| found == 1);
+    one.ok_or_else(|| LayerKeyError::SeveralCertificates { path: path.to_owned(), found })
 }
 
-fn certificates(path: &Path) -> Result<PgpCertificates, LayerKeyError> {
-    match first(path)? {
+const CERTIFICATE: &str = "an X.509 certificate";
+
+fn certificates(path: &Path) -> Result<Vec<PgpCertificates>, LayerKeyError> {
+    let ring = |material| match material {
         KeyMaterial::PgpPublic(certificates) => Ok(certificates),
         other => Err(wrong_kind(path, "OpenPGP public keys", &other)),
-    }
+    };
+    read(path)?.into_iter().map(ring).collect()
 }
 
 pub(crate) fn wrong_kind(
