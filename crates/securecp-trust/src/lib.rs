@@ -51,9 +51,9 @@ pub use sigstore::{
     RecordedEvidence, RecordedRecipients, RecordedRequirement, RecordedSource, RecordedVerdict,
     RuleFault, SignedDraft, SignerCertificate, SignerFault, SigstoreFault, SigstoreKey,
     SigstoreKeyError, SigstoreKeyFault, SigstoreSignError, SigstoreSigner, StoredBundle,
-    StoredRecords, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TrustDemand, TrustDenial,
-    TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport, TrustVerdict,
-    TrustedRootError,
+    StoredRecords, TRUST_FILE_LIMIT, TRUSTED_ROOT_LIMIT, TimestampFault, TimestampQuery,
+    TrustDemand, TrustDenial, TrustExplanation, TrustFault, TrustFile, TrustFileError, TrustReport,
+    TrustVerdict, TrustedRootError,
 };
 pub use simple::{
     UnverifiedSimple, VerifiedSimple, VerifyError, dangerous_read_simple_unverified, verify_simple,

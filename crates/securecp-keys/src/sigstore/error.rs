@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use securecp_layer::Stopped;
 use securecp_net::NetError;
-use securecp_trust::{BundleFault, CertificateFault, SigstoreKeyError, SigstoreSignError};
+use securecp_trust::{
+    BundleFault, CertificateFault, SigstoreKeyError, SigstoreSignError, TimestampFault,
+};
 
 /// Why something could not be signed with the services of sigstore. No token and no secret is ever part of it.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum KeylessError {
         /// What it should be.
         expected: &'static str,
     },
+    /// The timestamp is none of what was asked for.
+    #[error("the answer of the timestamp authority")]
+    Timestamp(#[from] TimestampFault),
     /// The identity token cannot be used.
     #[error("identity token: {0}")]
     Token(String),

@@ -75,6 +75,10 @@ pub enum Odd {
     OtherProof,
     /// The timestamp authority answers with its timestamp of another signature.
     OtherStamp,
+    /// The timestamp authority repeats another nonce.
+    StampNonce,
+    /// The timestamp authority repeats no nonce.
+    StampWithoutNonce,
     /// The timestamp authority answers that it will not.
     StampRefused,
 }
@@ -373,6 +377,9 @@ impl Inner {
         let answer = match (state.odd, &state.stamp) {
             (Some(Odd::StampRefused), _) => Ok(REFUSED.to_vec()),
             (Some(Odd::OtherStamp), Some(other)) => Ok(other.clone()),
+            (Some(odd @ (Odd::StampNonce | Odd::StampWithoutNonce)), _) => {
+                self.stamps.answer(&stamps::other_nonce(query, odd == Odd::StampNonce))
+            }
             _ => self.stamps.answer(query),
         };
         match answer {

@@ -92,6 +92,23 @@ impl Stamps {
     }
 }
 
+/// A query of securecp, which ends with a nonce of eight bytes and the wish for certificates, with another nonce or none.
+pub(super) fn other_nonce(query: &[u8], some: bool) -> Vec<u8> {
+    const WISH: usize = 3;
+    const NONCE: usize = 10;
+    let mut query = query.to_vec();
+    let end = query.len().saturating_sub(WISH);
+    let start = end.saturating_sub(NONCE);
+    match some {
+        true => query[start..end].iter_mut().skip(2).for_each(|byte| *byte ^= 1),
+        false => {
+            query.drain(start..end);
+            query[1] -= 10;
+        }
+    }
+    query
+}
+
 fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

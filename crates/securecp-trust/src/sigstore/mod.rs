@@ -20,6 +20,7 @@ mod public_key;
 mod record;
 mod requirement;
 mod signer;
+mod timestamp;
 mod trust_file;
 mod trusted_root;
 
@@ -42,6 +43,7 @@ pub use record::{
 };
 pub(crate) use requirement::{lone_keys, sigstore_signed};
 pub use signer::{AttachmentDraft, SigstoreSignError, SigstoreSigner};
+pub use timestamp::{TimestampFault, TimestampQuery};
 pub(crate) use trust_file::{Endorsed, Trusted};
 pub use trust_file::{
     Evidence, Found, FoundVerdict, RecordFault, RecordVerdict, RuleFault, SignerFault,
