@@ -1,5 +1,5 @@
-//! A signed promotion of five tags, killed at every single request: no name ever stands for an image whose signature
-//! cannot be had, and running it again always ends in the same place.
+//! A signed promotion of five tags, and one that changes an image and records it, killed at every single request: no name
+//! ever stands for an image whose signature or record cannot be had, and running it again always ends in the same place.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its premise fails")]
 
@@ -14,12 +14,15 @@ use bytes::Bytes;
 use cli::gnupg::{policy, signatures_of};
 use cli::{Place, listing};
 use securecp_oci::{
-    Declared, Descriptor, Digest, ImageIdentity, RawManifest, Reference, Signature,
+    Declared, Descriptor, Digest, ImageIdentity, RawManifest, Reference, Signature, base64,
 };
 use securecp_testkit::http::{Request, Response};
 use securecp_testkit::proxy::{Fault, Handler, Hook, Proxy, Reply, Rule, Seen};
 use securecp_testkit::{Fixture, Layer, Registry};
-use securecp_trust::{FreshKey, Gate, Judged, Policy, SigstoreKey, Subject};
+use securecp_trust::{
+    BundleArtifact, FreshKey, Gate, Judged, Policy, Subject, TrustFile, Witnesses,
+};
+use serde_json::Value;
 
 /// Tags, and which image each of them names.
 type Tags = &'static [(&'static str, usize)];
@@ -42,6 +45,8 @@ enum Kind {
     Simple,
     /// Sigstore signatures attached in the registry itself.
     Sigstore,
+    /// The image is changed on the way, and its old signature stays behind: a record in a bundle says so.
+    Record,
 }
 
 impl Kind {
@@ -50,6 +55,7 @@ impl Kind {
         match self {
             Self::Simple => &[("v1", 0), ("v1.0", 0), ("v1.0.0", 0), ("v2", 1), ("latest", 1)],
             Self::Sigstore => &[("v1", 0), ("latest", 0)],
+            Self::Record => &[("v1", 0)],
         }
     }
 }
@@ -63,19 +69,26 @@ struct Stage {
     images: [Fixture; 2],
 }
 
-const PASSPHRASE: &str = "open sesame";
+const BUNDLE: &str = "--sign-by-sigstore-private-key key --sign-passphrase-file passphrase --sign-format bundle \
+                      --dangerous-sign-without-log";
+/// Only what the key has recorded counts, not what it has signed.
+const TRUST: &str = "version: 1\nsigners: {mover: {key: key.pub, dangerous-no-log: true}}\nrecorders: [mover]\n\
+                     default: {accept: bundle, require: mover}\n";
+const PASSPHRASE: &str = "correct horse";
 
 fn key(kind: Kind) -> (Vec<u8>, Vec<u8>) {
-    let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
     match kind {
         Kind::Simple => {
+            let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
             let key = FreshKey::generate("Release <release@shop.example>", now, hour).unwrap();
             (key.secret.to_vec(), key.public)
         }
-        Kind::Sigstore => {
-            let key = SigstoreKey::generate().unwrap();
-            let private = key.to_encrypted_pem(PASSPHRASE.as_bytes()).unwrap();
-            (private.as_bytes().to_vec(), key.public_pem().as_bytes().to_vec())
+        Kind::Sigstore | Kind::Record => {
+            // The cheapest to unlock, since hundreds of runs do.
+            let folder =
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/sigstore/private-keys");
+            let read = |name: &str| std::fs::read(format!("{folder}/{name}")).unwrap();
+            (read("legacy-cost.key"), read("legacy-cost.pub"))
         }
     }
 }
@@ -93,7 +106,27 @@ impl Stage {
             images[*image].push(staging.address(), "app", Some(tag)).unwrap();
         }
         let (private, public) = key(kind);
-        Self { kind, staging, private, public, images }
+        let stage = Self { kind, staging, private, public, images };
+        if kind == Kind::Record {
+            stage.sign_in_place();
+        }
+        stage
+    }
+
+    /// Has the image signed where it is, by the key that will record what becomes of it.
+    fn sign_in_place(&self) {
+        let place = Place::new();
+        self.write(&place);
+        let image = format!("docker://{}/app:v1", self.staging.address());
+        place.ok(&format!(
+            "copy -q --src-tls-verify=false --dest-tls-verify=false {BUNDLE} {image} {image}"
+        ));
+    }
+
+    fn write(&self, place: &Place) {
+        place.write("key", &self.private);
+        place.write("key.pub", &self.public);
+        place.write("passphrase", PASSPHRASE);
     }
 }
 
@@ -117,9 +150,7 @@ impl<'a> Trial<'a> {
             store.display()
         );
         place.write("registries.d/default.yaml", storage);
-        place.write("key", &stage.private);
-        place.write("key.pub", &stage.public);
-        place.write("passphrase", PASSPHRASE);
+        stage.write(&place);
         Self {
             stage,
             from: Proxy::start(stage.staging.address()).unwrap(),
@@ -131,10 +162,13 @@ impl<'a> Trial<'a> {
 
     fn start(&self) -> Child {
         let sign = match self.stage.kind {
-            Kind::Simple => "--sign-by-key-file key",
+            Kind::Simple => "--sign-by-key-file key".to_owned(),
             Kind::Sigstore => {
-                "--sign-by-sigstore-private-key key --sign-passphrase-file passphrase"
+                "--sign-by-sigstore-private-key key --sign-passphrase-file passphrase".to_owned()
             }
+            Kind::Record => format!(
+                "{BUNDLE} --remove-signatures --on-orphaned record --dest-compress-format zstd"
+            ),
         };
         let line = format!(
             "--policy accept.json --registries.d registries.d copy -q --all-tags --no-journal \
@@ -213,6 +247,7 @@ impl<'a> Trial<'a> {
         match self.stage.kind {
             Kind::Simple => self.in_lookaside(digest),
             Kind::Sigstore => self.attached(digest),
+            Kind::Record => Vec::new(),
         }
     }
 
@@ -245,6 +280,7 @@ impl<'a> Trial<'a> {
         let key = self.place.path("key.pub");
         let text = match self.stage.kind {
             Kind::Simple => policy(&key),
+            Kind::Record => accept_all(),
             Kind::Sigstore => {
                 serde_json::json!({"default": [{"type": "sigstoreSigned", "keyPath": key}]})
                     .to_string()
@@ -267,13 +303,49 @@ impl<'a> Trial<'a> {
         assert!(verdict.accepted, "{tag} is visible without its signature\n{verdict}");
     }
 
+    /// The bundles beside a manifest, as the registry lists them.
+    fn bundles(&self, manifest: &RawManifest) -> Vec<Vec<u8>> {
+        let list = self.get(&format!("/v2/app/referrers/{}", manifest.digest())).unwrap();
+        let list: Value = serde_json::from_slice(&list.body).unwrap();
+        let digests = list["manifests"].as_array().unwrap().iter();
+        let artifacts = digests.map(|one| self.manifest(one["digest"].as_str().unwrap()).unwrap());
+        let blob = |artifact: RawManifest| {
+            let bundle = BundleArtifact::bundle_of(&artifact, manifest.digest()).unwrap();
+            self.get(&format!("/v2/app/blobs/{}", bundle.digest)).unwrap().body
+        };
+        artifacts.map(blob).collect()
+    }
+
+    /// Whether a recorder's record beside the image names the image that it was made from.
+    fn assert_recorded(&self, tag: &str, manifest: &RawManifest, source: &Digest) {
+        let keys = |_: &str| Ok(self.stage.public.clone());
+        let (trust, policy) = (TrustFile::parse(TRUST.as_bytes()).unwrap(), self.policy());
+        let gate = Gate::new(&keys).trust(Some(&trust));
+        let reference: Reference = format!("{}/app:{tag}", self.to.address()).parse().unwrap();
+        let image = ImageIdentity::docker(&reference);
+        let witnesses = Witnesses::of(&policy, &gate, &image).unwrap();
+        let is_record = |bundle: &Vec<u8>| {
+            let vouched = witnesses.bundle(manifest, bundle).unwrap();
+            vouched.is_ok_and(|vouched| !vouched.is_signature())
+                && source_of(bundle) == Some(source.to_string())
+        };
+        let recorded = self.bundles(manifest).iter().any(is_record);
+        assert!(recorded, "{tag} is visible without its record");
+    }
+
     /// Every tag that is visible is signed; says which are visible.
     fn visible(&self) -> Vec<&'static str> {
         let mut visible = Vec::new();
         for (tag, image) in self.stage.kind.tags() {
             let Some(manifest) = self.manifest(tag) else { continue };
-            assert_eq!(manifest.digest(), self.stage.images[*image].digest(), "{tag}");
-            self.assert_signed(tag, manifest);
+            let source = self.stage.images[*image].digest();
+            match self.stage.kind {
+                Kind::Record => self.assert_recorded(tag, &manifest, source),
+                Kind::Simple | Kind::Sigstore => {
+                    assert_eq!(manifest.digest(), source, "{tag}");
+                    self.assert_signed(tag, manifest);
+                }
+            }
             visible.push(*tag);
         }
         visible
@@ -292,6 +364,18 @@ impl<'a> Trial<'a> {
         assert!(done, "{said}");
         assert_eq!(self.visible().len(), self.stage.kind.tags().len());
     }
+}
+
+fn accept_all() -> String {
+    serde_json::json!({"default": [{"type": "insecureAcceptAnything"}]}).to_string()
+}
+
+/// The digest of the image that a record names as its source.
+fn source_of(bundle: &[u8]) -> Option<String> {
+    let bundle: Value = serde_json::from_slice(bundle).ok()?;
+    let payload = base64::decode(bundle["dsseEnvelope"]["payload"].as_str()?).ok()?;
+    let statement: Value = serde_json::from_slice(&payload).ok()?;
+    Some(statement["predicate"]["source"]["digest"].as_str()?.to_owned())
 }
 
 struct Image {
@@ -396,7 +480,22 @@ fn each_request_fails_once_with_attachments() {
     strike_everywhere(Kind::Sigstore, Blow::Error);
 }
 
-/// The check that all of this rests on: an image whose signature is gone is not let pass.
+#[test]
+fn killed_before_each_request_with_records() {
+    strike_everywhere(Kind::Record, Blow::Before);
+}
+
+#[test]
+fn killed_after_each_request_with_records() {
+    strike_everywhere(Kind::Record, Blow::After);
+}
+
+#[test]
+fn each_request_fails_once_with_records() {
+    strike_everywhere(Kind::Record, Blow::Error);
+}
+
+/// The check that all of this rests on: an image whose signature or record is gone is not let pass.
 fn signatures_gone(kind: Kind) {
     let stage = Stage::new(kind);
     let trial = Trial::new(&stage);
@@ -410,6 +509,10 @@ fn signatures_gone(kind: Kind) {
             let tag = digest.replace(':', "-");
             let tags = trial.production.root().join("repositories/app/_tags");
             std::fs::remove_file(tags.join(format!("{tag}.sig"))).unwrap();
+        }
+        Kind::Record => {
+            let referrers = trial.production.root().join("repositories/app/_referrers");
+            std::fs::remove_dir_all(referrers).unwrap();
         }
     }
     trial.visible();
@@ -425,4 +528,10 @@ fn a_missing_signature_is_seen() {
 #[should_panic(expected = "is visible without its signature")]
 fn a_missing_attachment_is_seen() {
     signatures_gone(Kind::Sigstore);
+}
+
+#[test]
+#[should_panic(expected = "is visible without its record")]
+fn a_missing_record_is_seen() {
+    signatures_gone(Kind::Record);
 }
