@@ -60,4 +60,4 @@ pub use report::{Event, Quiet, Report, TaskId, Watched};
 pub use scope::{Listener, Scope, Stopped};
 pub use spool::{Spool, SpoolWriter};
 pub use stage::{Chunks, Layer, Stage, Transform};
-pub use threads::each_on_a_thread;
+pub use threads::{check_threads, each_on_a_thread};

@@ -1,10 +1,37 @@
+use std::io;
 use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder, ScopedJoinHandle};
 
 /// Does `work` on every item, each on a thread of its own; where no more threads are to be had, the caller does the rest.
 /// Results keep the order of the items.
 pub fn each_on_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     each(Builder::new, items, &work)
+}
+
+/// Checks that `count` threads can run beside those that run now. They are gone again when this returns, so that another
+/// process of the user may take their places; ask for more than are needed.
+///
+/// # Errors
+/// The system refuses one of them: its limit of processes (RLIMIT_NPROC), of a group (pids.max) or of memory is reached.
+pub fn check_threads(count: usize) -> io::Result<()> {
+    check(Builder::new, count)
+}
+
+fn check(thread: impl Fn() -> Builder, count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    // Nobody panics with it in hand, and nothing is guarded.
+    let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        let wait = || drop(gate.lock());
+        let begun: io::Result<Vec<_>> =
+            (0..count).map(|_| thread().spawn_scoped(scope, wait)).collect();
+        drop(held);
+        // Until the threads themselves are gone, and not only their work.
+        begun?
+            .into_iter()
+            .try_for_each(|begun| begun.join().map_err(|_| io::Error::other("a thread")))
+    })
 }
 
 fn each<T: Sync, R: Send>(
@@ -26,6 +53,7 @@ fn each<T: Sync, R: Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// More than any address space has.
     fn impossible() -> Builder {
@@ -35,6 +63,20 @@ mod tests {
     #[test]
     fn keeps_order() {
         assert_eq!(each_on_a_thread(&[1, 2, 3], |n| n * 2), [2, 4, 6]);
+    }
+
+    #[test]
+    fn threads_that_cannot_be_had_are_told() {
+        check_threads(3).unwrap();
+        check(impossible, 0).unwrap();
+        assert!(check(impossible, 1).is_err());
+        let begun = AtomicUsize::new(0);
+        let second = || match begun.fetch_add(1, Ordering::Relaxed) {
+            0 => Builder::new(),
+            _ => impossible(),
+        };
+        assert!(check(second, 3).is_err());
+        assert_eq!(begun.into_inner(), 2, "no further one is tried");
     }
 
     #[test]

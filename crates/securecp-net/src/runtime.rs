@@ -3,11 +3,14 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use securecp_layer::{Scope, Stopped};
+use securecp_layer::{Scope, Stopped, check_threads};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
 use crate::NetError;
+
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// How long one wait may last without anything happening, and whom to blame.
 pub(crate) struct Patience<'a> {
@@ -70,13 +73,21 @@ fn runtime() -> Result<&'static Runtime, NetError> {
     if Handle::try_current().is_ok() {
         return Err(NetError::InsideRuntime);
     }
-    let found = RUNTIME.get_or_init(|| {
-        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(threads).thread_name("securecp-net").enable_all();
-        builder.build().map_err(Arc::new)
-    });
+    let found = RUNTIME.get_or_init(|| start().map_err(Arc::new));
     found.as_ref().map_err(|error| NetError::Runtime(Arc::clone(error)))
+}
+
+/// tokio panics where a thread cannot be had, so it is asked for none that cannot.
+fn start() -> io::Result<Runtime> {
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+    // One more for names of hosts, and as many again, since the system may be slow to forget those of the check.
+    check_threads(2 * (workers + 1))?;
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers).thread_name("securecp-net").enable_all();
+    let runtime = builder.thread_keep_alive(FOR_EVER).build()?;
+    // As long as there is one such thread, work that finds no other waits for it.
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
 }
 
 #[cfg(test)]

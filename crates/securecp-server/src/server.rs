@@ -2,6 +2,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,10 @@ use crate::registry::Registry;
 /// How long running requests may take to end after [`Running::stop`], and after a drop.
 const GRACE: Duration = Duration::from_secs(5);
 const DROP_GRACE: Duration = Duration::from_millis(500);
+/// Threads that serve connections.
+const WORKERS: usize = 2;
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Starts registries.
 #[derive(Debug)]
@@ -110,11 +115,7 @@ impl Running {
         listener: TcpListener,
         address: SocketAddr,
     ) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("securecp-server")
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = mpsc::channel();
         let inside = runtime.enter();
@@ -156,6 +157,33 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.end(DROP_GRACE);
     }
+}
+
+/// tokio panics where a thread cannot be had, so it is asked for none that cannot.
+fn runtime() -> io::Result<Runtime> {
+    // One more for files, and as many again, since the system may be slow to forget those of the check.
+    check_threads(2 * (WORKERS + 1))?;
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(WORKERS).thread_name("securecp-server").enable_all();
+    let runtime = builder.thread_keep_alive(FOR_EVER).build()?;
+    // As long as there is one such thread, work that finds no other waits for it.
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
+}
+
+/// Checks that so many threads can run beside those that run now.
+fn check_threads(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    thread::scope(|scope| {
+        let wait = || drop(gate.lock());
+        let begin = |_| thread::Builder::new().spawn_scoped(scope, wait);
+        let begun: io::Result<Vec<_>> = (0..count).map(begin).collect();
+        drop(held);
+        begun?
+            .into_iter()
+            .try_for_each(|begun| begun.join().map_err(|_| io::Error::other("a thread")))
+    })
 }
 
 fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
