@@ -194,6 +194,61 @@ fn a_key_s_bundle_goes_to_the_same_witnesses() {
     assert_eq!(bench.sigstore.requests("/signingCert"), 0);
 }
 
+/// A record is signed with a certificate, witnessed as any bundle, and counts if the trust file names its holder.
+#[test]
+fn a_certificate_s_change_record_counts_where_its_holder_is_a_recorder() {
+    let bench = Bench::new();
+    bench.place.ok(
+        "copy -q --all --sign-by-sigstore-private-key key.private --sign-passphrase-file passphrase \
+         --sign-format bundle --dangerous-sign-without-log oci:image:v1 oci:staging:v1",
+    );
+    bench.by_certificate(SECOND);
+    let run = bench.place.ok(&format!(
+        "copy -q --all --json --sign-by-sigstore sign.yaml {BUNDLE} --remove-signatures --on-orphaned record \
+         --dest-compress-format zstd oci:staging:v1 oci:prod:v1"
+    ));
+    let receipt: Value = serde_json::from_str(&run.out).unwrap();
+    for changed in receipt["changed"].as_array().unwrap() {
+        assert_eq!(changed["records"].as_array().unwrap().len(), 1, "{receipt}");
+    }
+    assert_eq!(bench.sigstore.requests("/signingCert"), 1);
+    assert_eq!(bench.sigstore.requests("/api/v2/log/entries"), 6, "signatures and records");
+    let trust = |root: &str, recorder: &str| {
+        bench.place.write(
+            "follow.yaml",
+            format!(
+                "version: 1\ntrusted-root: {root}\ndangerous-no-certificate-log: true\nsigners:\n  \
+                 release: {{key: key.pub, dangerous-no-log: true}}\n  mover: {{{recorder}}}\n\
+                 recorders: [mover]\ndefault: {{accept: bundle, require: release}}\n"
+            ),
+        );
+    };
+    let verify = |options: &str| {
+        bench.place.run(&format!(
+            "--policy accept.json verify --all --index-signature require --trust follow.yaml {options} oci:prod:v1"
+        ))
+    };
+    let mover = format!("issuer: '{ISSUER}', email: {EMAIL}");
+    trust("root.json", &mover);
+    let run = verify("");
+    assert_eq!(run.code, 3, "release has not signed what was made: {run:?}");
+    let run = verify("--follow-record");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!(run.out.matches("with its change records: accepted\n").count(), 1, "{}", run.out);
+    bench.place.write("other.json", Sigstore::start().unwrap().trusted_root());
+    for (root, recorder) in [
+        ("root.json", format!("issuer: '{ISSUER}', email: other@securecp.test")),
+        ("root.json", format!("issuer: 'https://other.test', email: {EMAIL}")),
+        ("root.json", "key: rekor.pub".to_owned()),
+        ("other.json", mover),
+    ] {
+        trust(root, &recorder);
+        let run = verify("--follow-record");
+        assert_eq!(run.code, 3, "{root}, {recorder}: {run:?}");
+        assert!(run.out.contains("record 1: untrusted: "), "{root}, {recorder}: {}", run.out);
+    }
+}
+
 /// Attachments go to the log that promises, bundles to the other.
 #[test]
 fn both_forms_have_their_own_log() {
@@ -297,8 +352,10 @@ fn a_bundle_with_a_lying_witness_is_not_stored() {
         (Odd::ForeignCheckpoint, "No valid Rekor signature found on checkpoint"),
         (Odd::OtherProof, "inclusion proof verification failed"),
         (Odd::OtherEntry, "artifact hash mismatch for hashedrekord entry"),
-        (Odd::OtherStamp, "bundle has no trusted time"),
-        (Odd::StampRefused, "bundle has no trusted time"),
+        (Odd::OtherStamp, "its timestamp is of another message than was sent"),
+        (Odd::StampNonce, "expected the nonce"),
+        (Odd::StampWithoutNonce, "that was sent, found none"),
+        (Odd::StampRefused, "PKIStatus is 2, expected 0 or 1 (granted)"),
     ] {
         bench.sigstore.set(Some(odd));
         bench.refused(BUNDLE, 1, says);
