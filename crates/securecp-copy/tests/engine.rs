@@ -18,8 +18,7 @@ use securecp_oci::{
     PlatformWish, RawManifest, Reference, Repository, Signature, Tag, Transport,
 };
 use securecp_transport::{
-    Accepts, BlobPut, CommitError, Destination, Naming, Place, Source, SourceTraits,
-    TransportError, Writing,
+    Accepts, BlobPut, CommitError, Destination, Naming, Place, Source, TransportError, Writing,
 };
 use securecp_trust::{Gate, IndexSignature, Policy};
 
@@ -136,10 +135,6 @@ impl Source for Memory {
 
     fn identity(&self) -> &ImageIdentity {
         &self.identity
-    }
-
-    fn traits(&self) -> SourceTraits {
-        SourceTraits { parallel: true }
     }
 
     fn repository(&self) -> Option<&Repository> {
@@ -269,7 +264,6 @@ impl Destination for Shelf {
             sigstore_signatures: false,
             evidence: false,
             keeps_urls: true,
-            parallel: true,
         }
     }
 

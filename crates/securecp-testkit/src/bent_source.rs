@@ -2,11 +2,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use securecp_layer::{Layer, Scope};
-use securecp_oci::{
-    Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
-};
-use securecp_transport::{Place, Source, SourceTraits, TransportError};
+use securecp_layer::{Layer, Prefix, Scope};
+use securecp_oci::{Descriptor, Digest};
+use securecp_transport::{Source, TransportError, WrappedSource};
 
 use crate::bent::{Bend, Bent, LayerChunks};
 
@@ -52,36 +50,12 @@ impl BentSource {
     }
 }
 
-impl Source for BentSource {
-    fn name(&self) -> String {
-        self.source.name()
+impl WrappedSource for BentSource {
+    fn inner(&self) -> &dyn Source {
+        self.source.as_ref()
     }
 
-    fn identity(&self) -> &ImageIdentity {
-        self.source.identity()
-    }
-
-    fn traits(&self) -> SourceTraits {
-        self.source.traits()
-    }
-
-    fn repository(&self) -> Option<&Repository> {
-        self.source.repository()
-    }
-
-    fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
-        self.source.root(scope)
-    }
-
-    fn manifest(
-        &self,
-        descriptor: &Descriptor,
-        scope: &Scope,
-    ) -> Result<RawManifest, TransportError> {
-        self.source.manifest(descriptor, scope)
-    }
-
-    fn blob(
+    fn wrapped_blob(
         &self,
         descriptor: &Descriptor,
         scope: &Scope,
@@ -97,34 +71,14 @@ impl Source for BentSource {
         })
     }
 
-    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
-        self.source.blob_size(digest, scope)
-    }
-
-    fn signatures(
+    /// A blob is bent as a whole.
+    fn wrapped_blob_after(
         &self,
-        manifest: &RawManifest,
-        place: Place,
-        scope: &Scope,
-    ) -> Result<Vec<Signature>, TransportError> {
-        self.source.signatures(manifest, place, scope)
-    }
-
-    fn referrers(
-        &self,
-        subject: &Digest,
-        scope: &Scope,
-    ) -> Result<Vec<Descriptor>, TransportError> {
-        self.source.referrers(subject, scope)
-    }
-
-    fn attached(
-        &self,
-        subject: &Digest,
-        what: Attached,
-        scope: &Scope,
-    ) -> Result<Option<RawManifest>, TransportError> {
-        self.source.attached(subject, what, scope)
+        _: &Descriptor,
+        _: Prefix,
+        _: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        Ok(None)
     }
 }
 

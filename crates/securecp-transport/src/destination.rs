@@ -29,8 +29,6 @@ pub struct Accepts {
     pub evidence: bool,
     /// Whether layers that are to be had from elsewhere (`urls`) may stay there.
     pub keeps_urls: bool,
-    /// Whether blobs may be put from several threads at once.
-    pub parallel: bool,
 }
 
 /// One blob to be put.

@@ -41,6 +41,7 @@ mod shared;
 mod source;
 mod staged;
 mod tar;
+mod wrapped;
 
 pub use daemon::DaemonAccess;
 pub use destination::{
@@ -53,5 +54,6 @@ pub use list::{Deleted, ListedImage, delete, list};
 pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};
 pub use requests::{OfSignatures, Requests};
 pub use shared::SharedPlaces;
-pub use source::{Source, SourceTraits};
+pub use source::Source;
 pub use staged::STAGING_PREFIX;
+pub use wrapped::WrappedSource;

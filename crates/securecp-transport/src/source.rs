@@ -5,23 +5,13 @@ use securecp_oci::{
 
 use crate::{Place, TransportError};
 
-/// What a source can do, beyond reading one thing after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceTraits {
-    /// Blobs may be read from several threads at once.
-    pub parallel: bool,
-}
-
-/// An image to be read. Everything it returns was checked against its digest.
+/// An image to be read, from several threads at once. Everything it returns was checked against its digest.
 pub trait Source: Send + Sync {
     /// `TRANSPORT:REST` as the user gave it, for messages.
     fn name(&self) -> String;
 
     /// What policies and signatures call this image.
     fn identity(&self) -> &ImageIdentity;
-
-    /// What this source can do.
-    fn traits(&self) -> SourceTraits;
 
     /// The repository, if it is one from which a destination of the same registry may mount blobs.
     fn repository(&self) -> Option<&Repository>;

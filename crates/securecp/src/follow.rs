@@ -4,12 +4,9 @@ use std::error::Error;
 
 use anyhow::anyhow;
 use securecp_copy::{Followed, FollowedManifest};
-use securecp_layer::{Layer, Prefix, Scope};
-use securecp_oci::{
-    Attached, Descriptor, Digest, ImageIdentity, ImageName, MediaType, RawManifest, Repository,
-    Signature, Transport,
-};
-use securecp_transport::{Place, Source, SourceTraits, TransportError};
+use securecp_layer::Scope;
+use securecp_oci::{Descriptor, ImageName, MediaType, RawManifest, Transport};
+use securecp_transport::{Source, TransportError, WrappedSource};
 use securecp_trust::RecordedSource;
 
 use crate::connect::SourceDoor;
@@ -70,71 +67,12 @@ struct Pinned {
     root: Descriptor,
 }
 
-impl Source for Pinned {
-    fn name(&self) -> String {
-        self.inner.name()
+impl WrappedSource for Pinned {
+    fn inner(&self) -> &dyn Source {
+        self.inner.as_ref()
     }
 
-    fn identity(&self) -> &ImageIdentity {
-        self.inner.identity()
-    }
-
-    fn traits(&self) -> SourceTraits {
-        self.inner.traits()
-    }
-
-    fn repository(&self) -> Option<&Repository> {
-        self.inner.repository()
-    }
-
-    fn root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
+    fn wrapped_root(&self, scope: &Scope) -> Result<RawManifest, TransportError> {
         self.inner.manifest(&self.root, scope)
-    }
-
-    fn manifest(&self, entry: &Descriptor, scope: &Scope) -> Result<RawManifest, TransportError> {
-        self.inner.manifest(entry, scope)
-    }
-
-    fn blob(&self, blob: &Descriptor, scope: &Scope) -> Result<Layer<'static>, TransportError> {
-        self.inner.blob(blob, scope)
-    }
-
-    fn blob_after(
-        &self,
-        blob: &Descriptor,
-        prefix: Prefix,
-        scope: &Scope,
-    ) -> Result<Option<Layer<'static>>, TransportError> {
-        self.inner.blob_after(blob, prefix, scope)
-    }
-
-    fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {
-        self.inner.blob_size(digest, scope)
-    }
-
-    fn signatures(
-        &self,
-        manifest: &RawManifest,
-        place: Place,
-        scope: &Scope,
-    ) -> Result<Vec<Signature>, TransportError> {
-        self.inner.signatures(manifest, place, scope)
-    }
-
-    fn referrers(
-        &self,
-        subject: &Digest,
-        scope: &Scope,
-    ) -> Result<Vec<Descriptor>, TransportError> {
-        self.inner.referrers(subject, scope)
-    }
-
-    fn attached(
-        &self,
-        subject: &Digest,
-        what: Attached,
-        scope: &Scope,
-    ) -> Result<Option<RawManifest>, TransportError> {
-        self.inner.attached(subject, what, scope)
     }
 }

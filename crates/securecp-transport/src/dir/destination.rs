@@ -91,7 +91,6 @@ impl Destination for DirDestination {
             sigstore_signatures: true,
             evidence: false,
             keeps_urls: false,
-            parallel: true,
         }
     }
 

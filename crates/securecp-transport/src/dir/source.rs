@@ -11,7 +11,7 @@ use crate::evidence::NoEvidence;
 use crate::files::Files as _;
 use crate::folder::Folder;
 use crate::path::Resolved;
-use crate::{Place, Source, SourceTraits, TransportError, files};
+use crate::{Place, Source, TransportError, files};
 
 /// An image read from a `dir:` folder.
 #[derive(Debug)]
@@ -42,10 +42,6 @@ impl Source for DirSource {
 
     fn identity(&self) -> &ImageIdentity {
         &self.identity
-    }
-
-    fn traits(&self) -> SourceTraits {
-        SourceTraits { parallel: true }
     }
 
     fn repository(&self) -> Option<&Repository> {

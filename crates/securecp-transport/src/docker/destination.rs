@@ -167,7 +167,6 @@ impl Destination for DockerDestination {
             sigstore_signatures: self.attaches(),
             evidence: true,
             keeps_urls: true,
-            parallel: true,
         }
     }
 

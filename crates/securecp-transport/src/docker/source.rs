@@ -9,7 +9,7 @@ use securecp_registry::{Beside, Client, ManifestName, Registries};
 
 use crate::docker::attachments::attached;
 use crate::docker::{SignatureStorages, failure, kept, reference};
-use crate::{Place, Source, SourceOptions, SourceTraits, TransportError};
+use crate::{Place, Source, SourceOptions, TransportError};
 
 /// An image in a registry, to be read.
 pub(crate) struct DockerSource {
@@ -86,10 +86,6 @@ impl Source for DockerSource {
 
     fn identity(&self) -> &ImageIdentity {
         &self.identity
-    }
-
-    fn traits(&self) -> SourceTraits {
-        SourceTraits { parallel: true }
     }
 
     fn repository(&self) -> Option<&Repository> {

@@ -128,7 +128,6 @@ impl Destination for DockerArchiveDestination {
             sigstore_signatures: false,
             evidence: false,
             keeps_urls: false,
-            parallel: false,
         }
     }
 

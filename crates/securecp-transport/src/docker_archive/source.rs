@@ -13,7 +13,7 @@ use crate::archive::{Container, Members};
 use crate::evidence::NoEvidence;
 use crate::files::Files;
 use crate::path::Resolved;
-use crate::{ListedImage, Place, Source, SourceOptions, SourceTraits, TransportError};
+use crate::{ListedImage, Place, Source, SourceOptions, TransportError};
 
 /// An image read from what `docker save` wrote.
 pub(crate) struct DockerArchiveSource {
@@ -88,10 +88,6 @@ impl Source for DockerArchiveSource {
 
     fn identity(&self) -> &ImageIdentity {
         &self.identity
-    }
-
-    fn traits(&self) -> SourceTraits {
-        SourceTraits { parallel: true }
     }
 
     fn repository(&self) -> Option<&Repository> {

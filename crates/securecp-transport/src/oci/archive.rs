@@ -99,7 +99,6 @@ impl Destination for OciArchiveDestination {
             sigstore_signatures: false,
             evidence: true,
             keeps_urls: true,
-            parallel: false,
         }
     }
 

@@ -209,7 +209,6 @@ impl Destination for OciDestination {
             sigstore_signatures: false,
             evidence: true,
             keeps_urls: true,
-            parallel: true,
         }
     }
 

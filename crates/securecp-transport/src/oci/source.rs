@@ -13,7 +13,7 @@ use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
 use crate::shared::SharedEvidence;
-use crate::{Place, SharedPlaces, Source, SourceOptions, SourceTraits, TransportError};
+use crate::{Place, SharedPlaces, Source, SourceOptions, TransportError};
 
 /// An image read from an OCI layout, in a folder or an archive.
 pub(crate) struct OciSource {
@@ -155,10 +155,6 @@ impl Source for OciSource {
 
     fn identity(&self) -> &ImageIdentity {
         &self.identity
-    }
-
-    fn traits(&self) -> SourceTraits {
-        SourceTraits { parallel: true }
     }
 
     fn repository(&self) -> Option<&Repository> {
