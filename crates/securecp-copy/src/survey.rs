@@ -6,8 +6,8 @@ use bytes::Bytes;
 use securecp_layer::{Journal, Scope};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Declared, Descriptor, Digest, Image, ImageIdentity, Index, Platform, PlatformWish, RawManifest,
-    Signature,
+    CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index, Platform,
+    PlatformWish, RawManifest, Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -21,8 +21,6 @@ use crate::route::Route;
 use crate::schema1::Restated;
 use crate::select::{IndexMode, Select};
 
-/// Largest configuration that is read, in bytes: 4 MiB.
-pub(crate) const CONFIG_LIMIT: usize = 4 << 20;
 /// Most bytes that are kept of one image's manifests, signatures and configurations: 128 MiB.
 pub(crate) const MEMORY_LIMIT: u64 = 128 << 20;
 /// Deepest nesting of indexes.

@@ -53,7 +53,9 @@ pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use edit::Document;
 pub use identity::ImageIdentity;
 pub use layer_type::{LayerCompression, LayerFamily, LayerType};
-pub use manifest::{Declared, Image, Index, MANIFEST_LIMIT, ManifestError, RawManifest, View};
+pub use manifest::{
+    CONFIG_LIMIT, Declared, Image, Index, MANIFEST_LIMIT, ManifestError, RawManifest, View,
+};
 pub use media_type::{ManifestKind, MediaType};
 pub use name::{ImageName, NameError, Transport};
 pub use platform::{Platform, PlatformWish};

@@ -11,6 +11,9 @@ use crate::{
 /// Largest manifest that is read, in bytes: 4 MiB.
 pub const MANIFEST_LIMIT: usize = 4 << 20;
 
+/// Largest configuration of an image that is read, in bytes: 4 MiB.
+pub const CONFIG_LIMIT: usize = 4 << 20;
+
 /// Exact manifest bytes with their digest, media type and parsed view. The bytes never change.
 #[derive(Debug, Clone)]
 pub struct RawManifest {

@@ -5,13 +5,12 @@ use securecp_crypt::{Encrypt, Envelope, Unlocked, encrypted_type};
 use securecp_layer::{CheckDiffId, Compression, Recompress, Transform, TransformKey};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Descriptor, Digest, Image, LayerCompression, LayerType, MediaType, RawManifest,
+    CONFIG_LIMIT, Descriptor, Digest, Image, LayerCompression, LayerType, MediaType, RawManifest,
 };
 
 use crate::chain::Step;
 use crate::edits::{Edits, Recompression};
 use crate::plan::{Change, PlanError, Remembered};
-use crate::survey::CONFIG_LIMIT;
 
 /// One layer and where it stands.
 pub(super) struct LayerAt<'a> {

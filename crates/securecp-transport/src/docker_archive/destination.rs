@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use securecp_layer::{Compression, FoundDiffId, Layer, LayerError, Recompress, Scope, Stage};
 use securecp_oci::{
-    Descriptor, Digest, Image, ImageName, LayerType, ManifestKind, MediaType, RawManifest,
-    Reference, Signature, Tag,
+    CONFIG_LIMIT, Descriptor, Digest, Image, ImageName, LayerType, ManifestKind, MediaType,
+    RawManifest, Reference, Signature, Tag,
 };
 
 use super::package::Package;
@@ -17,8 +17,6 @@ use crate::{
     Accepts, BlobPut, CommitError, Destination, DestinationOptions, Naming, Place, TransportError,
     Writing,
 };
-
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// An archive as `docker save` writes it, to be written anew.
 #[derive(Debug)]
@@ -203,7 +201,7 @@ impl ArchiveWriting<'_> {
 
     fn package(&self, image: &Image, names: &[Reference]) -> Result<Package, TransportError> {
         let config = self.stored(&image.config.digest)?;
-        let text = self.pool.read(config.slot, CONFIG_LIMIT)?;
+        let text = self.pool.read(config.slot, CONFIG_LIMIT as u64)?;
         let failed = |problem: String| {
             self.place.unsupported(format!("configuration {}: {problem}", config.digest))
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use securecp_layer::{Chunks, Codec, FileChunks, Layer, LayerError, Once, Scope};
 use securecp_oci::json::{self, Limits};
-use securecp_oci::{Algorithm, Declared, Descriptor, Digest, MediaType, RawManifest};
+use securecp_oci::{Algorithm, CONFIG_LIMIT, Declared, Descriptor, Digest, MediaType, RawManifest};
 use serde_json::{Value, json};
 
 use super::items::Item;
@@ -12,8 +12,6 @@ use crate::TransportError;
 use crate::archive::{detect, unpack};
 use crate::files::{self, Files};
 use crate::tar::{Member, TarIndex, refused};
-
-const CONFIG_LIMIT: usize = 4 << 20;
 
 /// One image of an archive, with the manifest that the archive does not have: its configuration as it is, its layers
 /// uncompressed and named by their diffIDs.

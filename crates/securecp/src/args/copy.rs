@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::switch::parse_switch;
-use super::{ChainArgs, DestArgs, RetryArgs, RunArgs, SrcArgs};
+use super::{ChainArgs, RetryArgs, RunArgs, SidesArgs};
 
 /// Copy an image
 ///
@@ -27,11 +27,7 @@ pub(crate) struct CopyArgs {
     #[command(flatten)]
     pub(crate) names: NameArgs,
     #[command(flatten)]
-    pub(crate) source_side: SrcArgs,
-    #[command(flatten)]
-    pub(crate) destination_side: DestArgs,
-    #[command(flatten)]
-    pub(crate) both_sides: BothSidesArgs,
+    pub(crate) sides: SidesArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }

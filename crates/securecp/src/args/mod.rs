@@ -60,7 +60,7 @@ pub(crate) use side::{DestArgs, ImageArgs, SideArgs, SrcArgs};
 pub(crate) use sign::{JudgeArgs, SignArgs};
 pub(crate) use standalone::{StandaloneSignArgs, StandaloneVerifyArgs, UntrustedDumpArgs};
 pub(crate) use sync::SyncArgs;
-pub(crate) use terms::{ChainArgs, RunArgs};
+pub(crate) use terms::{ChainArgs, RunArgs, SidesArgs};
 pub(crate) use verify::{
     PolicyArgs, PolicyCheckArgs, PolicyExplainArgs, PolicyQuestion, VerifyArgs,
 };

@@ -136,7 +136,7 @@ mod tests {
     fn source(options: &[&str]) -> Result<SideArgs, clap::Error> {
         let line = ["securecp", "copy", "dir:a", "dir:b"].iter().chain(options);
         match Cli::try_parse_from(line)?.command {
-            Command::Copy(args) => Ok(args.source_side.into()),
+            Command::Copy(args) => Ok(args.sides.source.into()),
             other => panic!("parsed as {other:?}"),
         }
     }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{BothSidesArgs, ChainArgs, DestArgs, RunArgs, SrcArgs};
+use super::{ChainArgs, RunArgs, SidesArgs};
 
 /// Copy many images
 ///
@@ -23,11 +23,7 @@ pub(crate) struct SyncArgs {
     #[command(flatten)]
     pub(crate) chain: ChainArgs,
     #[command(flatten)]
-    pub(crate) source_side: SrcArgs,
-    #[command(flatten)]
-    pub(crate) destination_side: DestArgs,
-    #[command(flatten)]
-    pub(crate) both_sides: BothSidesArgs,
+    pub(crate) sides: SidesArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
 }

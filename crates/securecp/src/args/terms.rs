@@ -2,8 +2,8 @@ use clap::Args;
 
 use super::copy::{ChangeArgs, OutputArgs};
 use super::{
-    CompressArgs, CryptArgs, EffortArgs, EvidenceArgs, JudgeArgs, ResumeArgs, SelectionArgs,
-    SignArgs,
+    BothSidesArgs, CompressArgs, CryptArgs, DestArgs, EffortArgs, EvidenceArgs, JudgeArgs,
+    ResumeArgs, SelectionArgs, SignArgs, SrcArgs,
 };
 
 /// What images go through, in the order in which they meet it; the same for every command that copies.
@@ -34,4 +34,15 @@ pub(crate) struct RunArgs {
     pub(crate) resuming: ResumeArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// How the two sides of a copy are reached.
+#[derive(Debug, Args)]
+pub(crate) struct SidesArgs {
+    #[command(flatten)]
+    pub(crate) source: SrcArgs,
+    #[command(flatten)]
+    pub(crate) destination: DestArgs,
+    #[command(flatten)]
+    pub(crate) both: BothSidesArgs,
 }

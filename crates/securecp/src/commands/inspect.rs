@@ -4,7 +4,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    Digest, Image, MANIFEST_LIMIT, PlatformWish, RawManifest, Reference, Repository, Tag, Transport,
+    CONFIG_LIMIT, Digest, Image, PlatformWish, RawManifest, Reference, Repository, Tag, Transport,
 };
 use securecp_registry::RegistryError;
 use securecp_transport::{Source, TransportError};
@@ -21,9 +21,6 @@ use crate::template::{Value, fill_in};
 
 /// Deepest nesting of indexes.
 const DEPTH_LIMIT: usize = 8;
-
-/// Largest configuration that is read, in bytes: 4 MiB.
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// Shows what an image is. The trust policy is not asked: nothing is copied.
 pub(crate) fn run(args: InspectArgs, session: &mut Session<'_>) -> Result<(), Failure> {
@@ -86,7 +83,7 @@ impl Look<'_, '_> {
 
     fn config(&self, image: &Image) -> Result<Bytes, Failure> {
         let descriptor = &image.config;
-        if descriptor.size > CONFIG_LIMIT {
+        if descriptor.size > CONFIG_LIMIT as u64 {
             return Err(Failure::new(format!(
                 "configuration {} of image {} has {} bytes, the limit is {CONFIG_LIMIT}",
                 descriptor.digest, self.request.image.name, descriptor.size
@@ -99,7 +96,7 @@ impl Look<'_, '_> {
 
     fn parsed(&self, bytes: &[u8]) -> Result<ImageConfig, Failure> {
         let name = || format!("configuration of image {}", self.request.image.name);
-        let value = json::parse(bytes, Limits::bytes(MANIFEST_LIMIT)).with_context(name)?;
+        let value = json::parse(bytes, Limits::bytes(CONFIG_LIMIT)).with_context(name)?;
         Ok(serde_json::from_value(value).with_context(name)?)
     }
 

@@ -31,15 +31,11 @@ impl CopyRequest {
         let source = image("source", &args.source)?;
         let destinations = destinations(&args.destinations, globals)?;
         let terms = Terms::new(args.chain, args.run, &destinations, globals)?;
-        if args.both_sides.tls_verify.is_some() {
+        if args.sides.both.tls_verify.is_some() {
             warn("'--tls-verify' is deprecated, instead use: --src-tls-verify, --dest-tls-verify");
         }
-        let [source_side, destination_side] = sides(
-            (args.source_side.into(), slice::from_ref(&source)),
-            (args.destination_side.into(), &destinations),
-            &args.both_sides,
-            globals,
-        )?;
+        let images = (slice::from_ref(&source), destinations.as_slice());
+        let [source_side, destination_side] = sides(args.sides, images, globals)?;
         let place = |name| PlaceRequest::read(name, &args.names, globals);
         let places = destinations.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {

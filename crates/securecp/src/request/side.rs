@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use securecp_oci::{ImageName, Transport};
 
 use super::{Globals, both};
-use crate::args::{BothSidesArgs, Secret, SideArgs};
+use crate::args::{Secret, SideArgs, SidesArgs};
 use crate::failure::Failure;
 
 /// How to reach one side.
@@ -78,11 +78,11 @@ const LAYOUT: &[Transport] = &[Transport::Oci];
 
 /// Both sides of a copy, each with the options that they share unless it has its own.
 pub(crate) fn sides(
-    (source, from): (SideArgs, &[ImageName]),
-    (destination, to): (SideArgs, &[ImageName]),
-    shared: &BothSidesArgs,
+    args: SidesArgs,
+    (from, to): (&[ImageName], &[ImageName]),
     globals: &Globals,
 ) -> Result<[SideRequest; 2], Failure> {
+    let shared = args.both;
     let all: Vec<&ImageName> = from.iter().chain(to).collect();
     for (option, given, useful) in [
         ("--authfile", shared.authfile.is_some(), REGISTRY),
@@ -99,7 +99,7 @@ pub(crate) fn sides(
             ..side
         })
     };
-    Ok([request(source, from)?, request(destination, to)?])
+    Ok([request(args.source.into(), from)?, request(args.destination.into(), to)?])
 }
 
 /// Refuses options of a side that none of its images has a use for.
@@ -185,7 +185,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Prefix};
+    use crate::args::{Cli, Command, Prefix};
     use crate::failure::Exit;
 
     fn globals(lenient: bool) -> Globals {
@@ -254,20 +254,21 @@ mod tests {
 
     #[test]
     fn shared_options_go_to_both_sides_and_yield_to_their_own() {
-        let shared = BothSidesArgs { authfile: Some("both".into()), tls_verify: Some(false) };
-        let names = |name: &str| [name.parse::<ImageName>().unwrap()];
-        let read = |from: &str, to: &str| {
-            let own = SideArgs { authfile: Some("own".into()), ..nothing() };
-            let (from, to) = (names(from), names(to));
-            sides((nothing(), &from), (own, &to), &shared, &globals(false))
+        let read = |from: &str, to: &str, own: &[&str]| {
+            let shared = ["securecp", "copy", from, to, "--authfile", "both", "--tls-verify=false"];
+            let line = shared.iter().chain(own);
+            let Command::Copy(args) = Cli::try_parse_from(line).unwrap().command else {
+                panic!("parsed as something else");
+            };
+            let names = [from, to].map(|name| [name.parse::<ImageName>().unwrap()]);
+            sides(args.sides, (&names[0], &names[1]), &globals(false))
         };
-        let [source, destination] = read("oci:a:b", "docker://h.example/x").unwrap();
+        let own = ["--dest-authfile", "own"];
+        let [source, destination] = read("oci:a:b", "docker://h.example/x", &own).unwrap();
         assert_eq!(source.authfile, Some("both".into()));
         assert_eq!(destination.authfile, Some("own".into()));
         assert_eq!(destination.tls_verify, Some(false));
-        let (from, to) = (names("dir:a"), names("oci:b:c"));
-        let error = sides((nothing(), &from), (nothing(), &to), &shared, &globals(false));
-        let error = error.unwrap_err().to_string();
+        let error = read("dir:a", "oci:b:c", &[]).unwrap_err().to_string();
         assert_eq!(error, "--authfile has no effect on dir:a and oci:b:c, only on docker: images");
     }
 

@@ -56,12 +56,8 @@ impl SyncRequest {
             return Err(Failure::usage(problem));
         }
         let (from, to) = (source.example(), destination.example());
-        let [source_side, destination_side] = sides(
-            (args.source_side.into(), slice::from_ref(&from)),
-            (args.destination_side.into(), slice::from_ref(&to)),
-            &args.both_sides,
-            globals,
-        )?;
+        let images = (slice::from_ref(&from), slice::from_ref(&to));
+        let [source_side, destination_side] = sides(args.sides, images, globals)?;
         let protection = match args.many.no_clobber {
             true => Protection::NoClobber,
             false => Protection::None,

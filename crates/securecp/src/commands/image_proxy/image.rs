@@ -3,12 +3,10 @@ use bytes::Bytes;
 use securecp_copy::{Trial, admit};
 use securecp_layer::{Layer, Scope};
 use securecp_oci::{
-    Descriptor, Digest, Image, ManifestFormat, ManifestKind, RawManifest, convert_image,
+    CONFIG_LIMIT, Descriptor, Digest, Image, ManifestFormat, ManifestKind, RawManifest,
+    convert_image,
 };
 use securecp_transport::Source;
-
-/// The largest configuration that is read, in bytes.
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// An image that the policy admitted: one, chosen for the platform if an index was named.
 pub(super) struct Opened {
@@ -66,7 +64,7 @@ impl Opened {
 
     fn config_as_stored(&self, scope: &Scope) -> anyhow::Result<Bytes> {
         let config = &self.image()?.config;
-        if config.size > CONFIG_LIMIT {
+        if config.size > CONFIG_LIMIT as u64 {
             bail!("the configuration has {} bytes, expected at most {CONFIG_LIMIT}", config.size);
         }
         Ok(self.source.blob(config, scope)?.read_whole()?)
