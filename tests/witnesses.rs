@@ -194,6 +194,86 @@ fn a_key_s_bundle_goes_to_the_same_witnesses() {
     assert_eq!(bench.sigstore.requests("/signingCert"), 0);
 }
 
+impl Bench {
+    /// Writes a signing configuration with logs of these versions.
+    fn services(&self, logs: &[u32], change: impl FnOnce(&mut Value)) {
+        let url = self.sigstore.url();
+        let service = |url: &str, version: u32| {
+            json!({"url": url, "majorApiVersion": version, "operator": "securecp.test",
+                "validFor": {"start": "2020-01-01T00:00:00Z"}})
+        };
+        let logs: Vec<_> = logs.iter().map(|version| service(&url, *version)).collect();
+        let mut config = json!({
+            "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+            "caUrls": [service(&url, 1)],
+            "oidcUrls": [service("https://login.securecp.test", 1)],
+            "rekorTlogUrls": logs, "rekorTlogConfig": {"selector": "ANY"},
+            "tsaUrls": [service(&format!("{url}/api/v1/timestamp"), 1)],
+            "tsaConfig": {"selector": "EXACT", "count": 1},
+        });
+        change(&mut config);
+        self.place.write("services.json", config.to_string());
+    }
+}
+
+/// The file that cosign 3 takes with `--signing-config`.
+#[test]
+fn a_signing_configuration_says_who_witnesses() {
+    let bench = Bench::new();
+    let mode = format!("fulcio: {{oidcMode: staticToken, oidcIDToken: {}}}", token(EMAIL));
+    bench.parameters(&format!("{mode}\nsigningConfigFile: services.json\n"));
+    let counts = || {
+        ["/api/v1/log/entries", "/api/v2/log/entries", "/api/v1/timestamp"]
+            .map(|path| bench.sigstore.requests(path))
+    };
+    bench.services(&[1, 2], |_| {});
+    bench.sign_ok(BUNDLE, "second");
+    bench.accepted("bundle.yaml", "second");
+    assert_eq!(counts(), [0, 3, 3], "the best version");
+    bench.sign_ok(BOTH, "both");
+    bench.accepted("attachment.yaml", "both");
+    bench.accepted("bundle.yaml", "both");
+    assert_eq!(counts(), [3, 6, 6], "attachments go to a log of the first");
+    bench.services(&[1, 3], |_| {});
+    bench.sign_ok(BUNDLE, "first");
+    bench.accepted("bundle.yaml", "first");
+    assert_eq!(counts(), [6, 6, 9], "a version that nobody here speaks is passed over");
+    bench.parameters(
+        "privateKeyFile: key.private\nprivateKeyPassphraseFile: passphrase\nsigningConfigFile: services.json\n",
+    );
+    bench.sign_ok(BUNDLE, "key");
+    bench.accepted("key.yaml", "key");
+}
+
+#[test]
+fn a_signing_configuration_that_cannot_take_effect_is_refused() {
+    let bench = Bench::new();
+    let mode = format!("fulcio: {{oidcMode: staticToken, oidcIDToken: {}}}", token(EMAIL));
+    let named = format!("{mode}\nsigningConfigFile: services.json\n");
+    bench.parameters(&named);
+    bench.refused(BUNDLE, 1, "signingConfigFile services.json");
+    bench.services(&[1], |_| {});
+    bench.refused("", 64, "signingConfigFile has no effect without --sign-format bundle or both");
+    bench.services(&[2], |_| {});
+    bench.refused(BOTH, 1, "rekorTlogUrls: none of its 1 services is valid now and of a version");
+    bench.services(&[1], |config| {
+        config["rekorTlogConfig"] = json!({"selector": "EXACT", "count": 2})
+    });
+    bench.refused(BUNDLE, 1, "rekorTlogConfig: wants 2 operators");
+    bench.services(&[1], |config| {
+        config["tsaUrls"][0]["validFor"]["end"] = json!("2021-01-01T00:00:00Z")
+    });
+    bench.refused(BUNDLE, 1, "tsaUrls: none of its 1 services is valid now");
+    bench.services(&[1], |config| config["mediaType"] = json!("x"));
+    bench.refused(BUNDLE, 1, "mediaType: expected application/vnd.dev.sigstore.signingconfig.v0.2");
+    bench.services(&[1], |config| config["more"] = json!([]));
+    bench.refused(BUNDLE, 1, "unknown field");
+    bench.services(&[1], |_| {});
+    bench.parameters(&format!("{named}rekorURL: 'SERVICES'\n"));
+    bench.refused(BUNDLE, 1, "rekorURL has no effect beside signingConfigFile");
+    assert_eq!(bench.sigstore.requests("/"), 0);
+}
+
 /// A record is signed with a certificate, witnessed as any bundle, and counts if the trust file names its holder.
 #[test]
 fn a_certificate_s_change_record_counts_where_its_holder_is_a_recorder() {

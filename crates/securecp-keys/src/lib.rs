@@ -26,7 +26,8 @@ pub use layer_keys::{
     RecipientSources,
 };
 pub use sigstore::{
-    Ambient, FulcioParameters, KeySource, KeylessError, Notary, PARAMETERS_LIMIT, ParametersError,
-    ProviderParameters, Rekor, SecretText, SigningParameters, Tell, TimestampAuthority, TokenMode,
+    Ambient, FulcioParameters, KeySource, KeylessError, Notary, Offer, PARAMETERS_LIMIT,
+    ParameterFile, ParametersError, ProviderParameters, Rekor, SIGNING_CONFIG_LIMIT, SecretText,
+    SigningConfig, SigningConfigError, SigningParameters, Tell, TimestampAuthority, TokenMode,
     WitnessAddresses, Witnesses,
 };

@@ -13,6 +13,7 @@ mod parameters;
 mod provider;
 mod rekor;
 mod service;
+mod signing_config;
 mod timestamp;
 mod token;
 
@@ -23,11 +24,12 @@ pub use error::KeylessError;
 pub use identity::Tell;
 pub use notary::{Notary, Witnesses};
 pub use parameters::{
-    FulcioParameters, KeySource, PARAMETERS_LIMIT, ParametersError, SigningParameters, TokenMode,
-    WitnessAddresses,
+    FulcioParameters, KeySource, Offer, PARAMETERS_LIMIT, ParameterFile, ParametersError,
+    SigningParameters, TokenMode, WitnessAddresses,
 };
 pub use provider::ProviderParameters;
 pub use rekor::Rekor;
+pub use signing_config::{SIGNING_CONFIG_LIMIT, SigningConfig, SigningConfigError};
 pub use timestamp::TimestampAuthority;
 pub use token::SecretText;
 

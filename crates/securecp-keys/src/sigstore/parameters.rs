@@ -1,13 +1,15 @@
-//! The file of `--sign-by-sigstore`: strict YAML, the reference's members, and `ambient` as one more way to a token.
+//! The file of `--sign-by-sigstore`: strict YAML, the reference's members, `ambient` as one more way to a token, and more
+//! witnesses; or the services that a signing configuration names.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use securecp_oci::Escaped;
 use serde_norway::{Mapping, Value};
 use zeroize::Zeroizing;
 
 use super::identity::AUDIENCE;
-use super::{ProviderParameters, SecretText};
+use super::{ProviderParameters, SecretText, SigningConfig, SigningConfigError};
 
 /// Largest file that is read, in bytes.
 pub const PARAMETERS_LIMIT: usize = 128 << 10;
@@ -111,6 +113,9 @@ pub enum ParametersError {
         /// Why.
         why: &'static str,
     },
+    /// The signing configuration that is named cannot be used.
+    #[error("signingConfigFile")]
+    Config(#[from] SigningConfigError),
     /// There are two keys.
     #[error("multiple private key sources specified when preparing to create sigstore signatures")]
     TwoKeys,
@@ -129,12 +134,26 @@ pub enum ParametersError {
     NoTime,
 }
 
-impl SigningParameters {
+/// A file that was read, but not yet made sense of.
+pub struct ParameterFile(Value);
+
+/// What a signing configuration offers in place of addresses in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The services.
+    pub config: &'a SigningConfig,
+    /// Whether attachments will be made too, which need a log of the first version.
+    pub attaches: bool,
+    /// The time at which services must be valid.
+    pub now: SystemTime,
+}
+
+impl ParameterFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// See [`ParametersError`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, ParametersError> {
+    /// It is no YAML, or has members that are not known.
+    pub fn read(bytes: &[u8]) -> Result<Self, ParametersError> {
         if bytes.len() > PARAMETERS_LIMIT {
             return Err(ParametersError::TooLarge);
         }
@@ -145,16 +164,36 @@ impl SigningParameters {
         if value.is_null() {
             return Err(ParametersError::Empty);
         }
-        let top = Members::of("the file", &value, &TOP)?;
-        let witnesses = WitnessAddresses {
-            rekor: top.text("rekorURL")?,
-            rekor_v2: top.text("rekorV2URL")?,
-            tsa: top.text("tsaURL")?,
-        };
+        Members::of("the file", &value, &TOP)?;
+        Ok(Self(value))
+    }
+
+    /// The file with the signing configuration, if one is named.
+    ///
+    /// # Errors
+    /// The name is no text.
+    pub fn signing_config(&self) -> Result<Option<PathBuf>, ParametersError> {
+        let top = Members::of("the file", &self.0, &TOP)?;
+        Ok(top.text("signingConfigFile")?.map(PathBuf::from))
+    }
+
+    /// What the file says, with what the signing configuration that it names offers.
+    ///
+    /// # Errors
+    /// See [`ParametersError`].
+    pub fn parameters(
+        &self,
+        offer: Option<Offer<'_>>,
+    ) -> Result<SigningParameters, ParametersError> {
+        let top = Members::of("the file", &self.0, &TOP)?;
+        if offer.is_none() && self.signing_config()?.is_some() {
+            return Err(ParametersError::Missing("what signingConfigFile names"));
+        }
+        let witnesses = WitnessAddresses::read(&top, offer)?;
         let rekor_key = top.text("rekorPublicKeyFile")?.map(PathBuf::from);
         let file = top.text("privateKeyFile")?.map(PathBuf::from);
         let passphrase_file = top.text("privateKeyPassphraseFile")?.map(PathBuf::from);
-        let fulcio = top.get("fulcio").map(fulcio).transpose()?;
+        let fulcio = top.get("fulcio").map(|value| fulcio(value, offer)).transpose()?;
         let key = match (file, fulcio) {
             (Some(_), Some(_)) => return Err(ParametersError::TwoKeys),
             (None, None) => return Err(ParametersError::NoKey),
@@ -169,11 +208,46 @@ impl SigningParameters {
             }
         };
         witnesses.check(rekor_key.is_some())?;
-        Ok(Self { key, witnesses, rekor_key })
+        Ok(SigningParameters { key, witnesses, rekor_key })
     }
 }
 
+impl std::fmt::Debug for ParameterFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParameterFile").finish_non_exhaustive()
+    }
+}
+
+/// Why members with addresses are not taken.
+const BESIDE: &str = "beside signingConfigFile";
+
 impl WitnessAddresses {
+    fn read(top: &Members<'_>, offer: Option<Offer<'_>>) -> Result<Self, ParametersError> {
+        let Some(offer) = offer else {
+            return Ok(Self {
+                rekor: top.text("rekorURL")?,
+                rekor_v2: top.text("rekorV2URL")?,
+                tsa: top.text("tsaURL")?,
+            });
+        };
+        top.unused(&["rekorURL", "rekorV2URL", "tsaURL"], BESIDE)?;
+        Ok(Self::offered(offer)?)
+    }
+
+    /// The log of the best version, and for attachments one of the first.
+    fn offered(offer: Offer<'_>) -> Result<Self, SigningConfigError> {
+        let Offer { config, attaches, now } = offer;
+        let tsa = config.timestamps(now)?;
+        Ok(match config.log(&[2, 1], now)? {
+            Some((2, address)) => {
+                let first = if attaches { config.log(&[1], now)? } else { None };
+                let rekor = first.map(|(_, address)| address);
+                Self { rekor, rekor_v2: Some(address), tsa }
+            }
+            found => Self { rekor: found.map(|(_, address)| address), rekor_v2: None, tsa },
+        })
+    }
+
     fn has_log(&self) -> bool {
         self.rekor.is_some() || self.rekor_v2.is_some()
     }
@@ -201,7 +275,8 @@ impl WitnessAddresses {
     }
 }
 
-const TOP: [&str; 7] = [
+const TOP: [&str; 8] = [
+    "signingConfigFile",
     "privateKeyFile",
     "privateKeyPassphraseFile",
     "fulcio",
@@ -214,9 +289,15 @@ const FULCIO: [&str; 6] =
     ["fulcioURL", "oidcMode", "oidcIDToken", "oidcIssuerURL", "oidcClientID", "oidcClientSecret"];
 
 /// Checked in the reference's order, so that its words come.
-fn fulcio(value: &Value) -> Result<FulcioParameters, ParametersError> {
+fn fulcio(value: &Value, offer: Option<Offer<'_>>) -> Result<FulcioParameters, ParametersError> {
     let members = Members::of("fulcio", value, &FULCIO)?;
-    let address = members.text("fulcioURL")?.ok_or(ParametersError::Missing("fulcioURL"))?;
+    let address = match offer {
+        None => members.text("fulcioURL")?.ok_or(ParametersError::Missing("fulcioURL"))?,
+        Some(offer) => {
+            members.unused(&["fulcioURL"], BESIDE)?;
+            offer.config.authority(offer.now)?
+        }
+    };
     let token = members.text("oidcIDToken")?.map(SecretText::new);
     let client_id = members.text("oidcClientID")?.unwrap_or_else(|| AUDIENCE.to_owned());
     let client_secret = members.text("oidcClientSecret")?.map(SecretText::new);
@@ -235,7 +316,7 @@ fn fulcio(value: &Value) -> Result<FulcioParameters, ParametersError> {
             TokenMode::Ambient { audience: client_id }
         }
         mode => {
-            let issuer = issuer.ok_or(ParametersError::Missing("oidcIssuerURL"))?;
+            let issuer = provider(issuer, offer)?;
             let provider = ProviderParameters { issuer, client_id, client_secret };
             let mode = match mode {
                 Some("deviceGrant") => TokenMode::Device(provider),
@@ -250,6 +331,20 @@ fn fulcio(value: &Value) -> Result<FulcioParameters, ParametersError> {
         }
     };
     Ok(FulcioParameters { address, mode })
+}
+
+/// The identity provider of the file, or else of the signing configuration.
+fn provider(issuer: Option<String>, offer: Option<Offer<'_>>) -> Result<String, ParametersError> {
+    let offer = offer.filter(|offer| offer.config.has_providers());
+    match (issuer, offer) {
+        (Some(issuer), None) => Ok(issuer),
+        (None, Some(offer)) => Ok(offer.config.provider(offer.now)?),
+        (None, None) => Err(ParametersError::Missing("oidcIssuerURL")),
+        (Some(_), Some(_)) => {
+            let why = "beside the oidcUrls of signingConfigFile";
+            Err(ParametersError::NoEffect { member: "oidcIssuerURL", why })
+        }
+    }
 }
 
 /// The members of an object of which all are known.
@@ -296,13 +391,17 @@ impl<'a> Members<'a> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<SigningParameters, ParametersError> {
+        ParameterFile::read(text.as_bytes())?.parameters(None)
+    }
+
     fn error(text: &str) -> String {
-        SigningParameters::parse(text.as_bytes()).unwrap_err().to_string()
+        parse(text).unwrap_err().to_string()
     }
 
     #[test]
     fn reads_the_reference_s_members() {
-        let read = |text: &str| SigningParameters::parse(text.as_bytes()).unwrap();
+        let read = |text: &str| parse(text).unwrap();
         let found =
             read("privateKeyFile: k\nprivateKeyPassphraseFile: p\nrekorURL: https://r.test\n");
         let KeySource::File { path, passphrase_file } = found.key else { panic!() };
@@ -358,6 +457,84 @@ mod tests {
         }
     }
 
+    /// A configuration with logs of these versions.
+    fn config(versions: &[u32]) -> SigningConfig {
+        let service = |url: &str, version: u32| {
+            format!(
+                r#"{{"url": "{url}", "majorApiVersion": {version}, "validFor": {{"start": "2020-01-01T00:00:00Z"}}}}"#
+            )
+        };
+        let logs: Vec<_> = versions.iter().map(|v| service(&format!("log-{v}"), *v)).collect();
+        let text = format!(
+            r#"{{"mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json", "caUrls": [{}],
+                "oidcUrls": [{}], "rekorTlogUrls": [{}], "rekorTlogConfig": {{"selector": "ANY"}},
+                "tsaUrls": [{}], "tsaConfig": {{"selector": "ANY"}}}}"#,
+            service("fulcio", 1),
+            service("provider", 1),
+            logs.join(", "),
+            service("time", 1)
+        );
+        SigningConfig::parse(text.as_bytes()).unwrap()
+    }
+
+    fn offered(
+        text: &str,
+        config: &SigningConfig,
+        attaches: bool,
+    ) -> Result<SigningParameters, ParametersError> {
+        let now = SystemTime::now();
+        ParameterFile::read(text.as_bytes())?.parameters(Some(Offer { config, attaches, now }))
+    }
+
+    #[test]
+    fn a_signing_configuration_stands_for_the_addresses() {
+        let text = "{fulcio: {oidcMode: interactive}, signingConfigFile: c}";
+        let named = ParameterFile::read(text.as_bytes()).unwrap().signing_config().unwrap();
+        assert_eq!(named, Some("c".into()));
+        let some = |text: &str| Some(text.to_owned());
+        for (versions, attaches, rekor, rekor_v2) in [
+            (&[1, 2][..], false, None, some("log-2")),
+            (&[2, 1], true, some("log-1"), some("log-2")),
+            (&[1], true, some("log-1"), None),
+            (&[1, 3], false, some("log-1"), None),
+        ] {
+            let found = offered(text, &config(versions), attaches).unwrap();
+            let expected = WitnessAddresses { rekor, rekor_v2, tsa: some("time") };
+            assert_eq!(found.witnesses, expected, "{versions:?}");
+            let KeySource::Fulcio(fulcio) = found.key else { panic!("another key") };
+            assert_eq!(fulcio.address, "fulcio");
+            let TokenMode::Browser(provider) = fulcio.mode else { panic!("another mode") };
+            assert_eq!(provider.issuer, "provider");
+        }
+        let key = offered("{privateKeyFile: k, signingConfigFile: c}", &config(&[2]), false);
+        assert!(matches!(key.unwrap().key, KeySource::File { .. }));
+    }
+
+    #[test]
+    fn what_a_signing_configuration_makes_useless_is_refused() {
+        let says = |text: &str, versions: &[u32], attaches: bool| {
+            offered(text, &config(versions), attaches).unwrap_err()
+        };
+        for (member, text) in [
+            ("rekorURL", "{privateKeyFile: k, rekorURL: r}"),
+            ("rekorV2URL", "{privateKeyFile: k, rekorV2URL: r}"),
+            ("tsaURL", "{privateKeyFile: k, tsaURL: t}"),
+            ("fulcioURL", "fulcio: {fulcioURL: f, oidcMode: ambient}"),
+            ("oidcIssuerURL", "fulcio: {oidcMode: interactive, oidcIssuerURL: i}"),
+        ] {
+            let error = says(text, &[1], false).to_string();
+            assert!(error.starts_with(&format!("{member} has no effect beside")), "{error}");
+        }
+        let text = "fulcio: {oidcMode: ambient}";
+        for (versions, attaches) in [(&[3][..], false), (&[2], true)] {
+            let error = says(text, versions, attaches);
+            assert!(matches!(error, ParametersError::Config(_)), "{error}");
+        }
+        assert!(matches!(says(text, &[], false), ParametersError::NoLog));
+        assert!(error("{privateKeyFile: k, signingConfigFile: c}").contains("missing what"));
+        assert!(error("{privateKeyFile: k, signingConfigFile: [c]}").contains("expected a text"));
+    }
+
     #[test]
     fn a_token_is_in_no_message() {
         let token = "eyJhbGciOiJFUzI1NiJ9.e30.geheim";
@@ -373,7 +550,7 @@ mod tests {
         let good = format!(
             "{{fulcio: {{fulcioURL: f, oidcMode: staticToken, oidcIDToken: {token}}}, rekorURL: r}}"
         );
-        let read = SigningParameters::parse(good.as_bytes()).unwrap();
+        let read = parse(&good).unwrap();
         assert!(!format!("{read:?}").contains("geheim"));
     }
 }

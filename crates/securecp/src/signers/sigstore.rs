@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use anyhow::Context;
 use securecp_copy::ImageSigner;
 use securecp_keys::{
-    Ambient, KeySource, Notary, PARAMETERS_LIMIT, SecretText, SigningParameters, Witnesses,
+    Ambient, KeySource, Notary, Offer, PARAMETERS_LIMIT, ParameterFile, SIGNING_CONFIG_LIMIT,
+    SecretText, SigningConfig, SigningParameters, Witnesses,
 };
 use securecp_layer::Scope;
 use securecp_net::HttpClient;
@@ -37,8 +38,9 @@ pub(super) fn by_parameters(
 ) -> Result<ByNotary, Failure> {
     let option = || format!("--sign-by-sigstore {}", path.display());
     let file = read_bounded(path, PARAMETERS_LIMIT).map(Zeroizing::new).with_context(option)?;
-    let parameters = SigningParameters::parse(&file)
-        .with_context(|| format!("--sign-by-sigstore: parsing {:?}", path.display().to_string()))?;
+    let parsing = || format!("--sign-by-sigstore: parsing {:?}", path.display().to_string());
+    let file = ParameterFile::read(&file).with_context(parsing)?;
+    let parameters = completed(&file, request).map_err(|failure| failure.context(parsing()))?;
     check_forms(&parameters, request).map_err(|failure| failure.context(option()))?;
     let check = attachment_check(&parameters, request)?;
     let http = doors.http().with_context(option)?;
@@ -46,6 +48,22 @@ pub(super) fn by_parameters(
     let notary = notary(parameters.key, (&http, witnesses));
     let notary = notary.map_err(|failure| failure.context(option()))?;
     Ok(ByNotary { notary, check, scope: scope.clone() })
+}
+
+/// What the file says, and the signing configuration that it may name.
+fn completed(file: &ParameterFile, request: &SignRequest) -> Result<SigningParameters, Failure> {
+    let Some(path) = file.signing_config()? else { return Ok(file.parameters(None)?) };
+    if request.format.bundles().is_none() {
+        return Err(Failure::usage(
+            "signingConfigFile has no effect without --sign-format bundle or both",
+        ));
+    }
+    let name = || format!("signingConfigFile {}", path.display());
+    let bytes = read_bounded(&path, SIGNING_CONFIG_LIMIT).with_context(name)?;
+    let config = SigningConfig::parse(&bytes).with_context(name)?;
+    let attaches = request.format.attaches();
+    let offer = Offer { config: &config, attaches, now: SystemTime::now() };
+    Ok(file.parameters(Some(offer))?)
 }
 
 fn notary(key: KeySource, (http, by): (&HttpClient, Witnesses)) -> Result<Notary, Failure> {
