@@ -46,7 +46,7 @@ pub(crate) fn load(
         match key {
             SigningKey::Gpg(id) => {
                 let key = gpg(scope)?.signing_key(id, passphrase).context("--sign-by")?;
-                signing.signers.push(Arc::new(InGpg(key)));
+                signing.signers.push(Arc::new(OpenPgp::in_gpg(key)));
             }
             SigningKey::File(path) => signing.signers.push(Arc::new(in_file(path, passphrase)?)),
             SigningKey::Sigstore(path) => {
@@ -107,9 +107,9 @@ pub(crate) fn read_passphrase(file: &Path) -> Result<Passphrase, Failure> {
     Ok(Zeroizing::new(line.to_vec()))
 }
 
-fn in_file(path: &Path, passphrase: Option<Passphrase>) -> Result<InFile, Failure> {
+fn in_file(path: &Path, passphrase: Option<Passphrase>) -> Result<OpenPgp, Failure> {
     let name = || format!("--sign-by-key-file {}", path.display());
-    Ok(InFile(from_file(path, passphrase.as_ref()).with_context(name)?))
+    Ok(OpenPgp::in_file(from_file(path, passphrase.as_ref()).with_context(name)?))
 }
 
 fn from_file(path: &Path, passphrase: Option<&Passphrase>) -> anyhow::Result<SimpleSigner> {
@@ -119,33 +119,30 @@ fn from_file(path: &Path, passphrase: Option<&Passphrase>) -> anyhow::Result<Sim
     Ok(SimpleSigner::from_key(&bytes, passphrase, SystemTime::now())?)
 }
 
-/// A key in the user's GnuPG.
-#[derive(Debug)]
-struct InGpg(GpgSigner);
+/// An OpenPGP key, wherever it is.
+struct OpenPgp {
+    name: String,
+    make: Make,
+}
 
-/// A key from a file.
-#[derive(Debug)]
-struct InFile(SimpleSigner);
+/// Makes a signature over a payload, at a time.
+type Make = Box<dyn Fn(&Payload, SystemTime) -> Signed + Send + Sync>;
 
-impl ImageSigner for InGpg {
-    fn name(&self) -> String {
-        format!("GnuPG key {}", self.0.fingerprint())
+impl OpenPgp {
+    fn in_gpg(key: GpgSigner) -> Self {
+        let name = format!("GnuPG key {}", key.fingerprint());
+        Self { name, make: Box::new(move |payload, now| Ok(key.sign(payload, now)?)) }
     }
 
-    fn is_simple(&self) -> bool {
-        true
-    }
-
-    fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
-        let now = SystemTime::now();
-        let payload = payload(PayloadKind::Simple, manifest.bytes(), identity, now)?;
-        Ok(self.0.sign(&payload, now)?)
+    fn in_file(key: SimpleSigner) -> Self {
+        let name = format!("OpenPGP key {}", key.fingerprint());
+        Self { name, make: Box::new(move |payload, now| Ok(key.sign(payload, now)?)) }
     }
 }
 
-impl ImageSigner for InFile {
+impl ImageSigner for OpenPgp {
     fn name(&self) -> String {
-        format!("OpenPGP key {}", self.0.fingerprint())
+        self.name.clone()
     }
 
     fn is_simple(&self) -> bool {
@@ -154,8 +151,7 @@ impl ImageSigner for InFile {
 
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
-        let payload = payload(PayloadKind::Simple, manifest.bytes(), identity, now)?;
-        Ok(self.0.sign(&payload, now)?)
+        (self.make)(&payload(PayloadKind::Simple, manifest.bytes(), identity, now)?, now)
     }
 }
 

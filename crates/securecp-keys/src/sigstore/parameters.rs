@@ -298,11 +298,18 @@ fn fulcio(value: &Value, offer: Option<Offer<'_>>) -> Result<FulcioParameters, P
             offer.config.authority(offer.now)?
         }
     };
+    Ok(FulcioParameters { address, mode: token_mode(&members, offer)? })
+}
+
+fn token_mode(
+    members: &Members<'_>,
+    offer: Option<Offer<'_>>,
+) -> Result<TokenMode, ParametersError> {
     let token = members.text("oidcIDToken")?.map(SecretText::new);
     let client_id = members.text("oidcClientID")?.unwrap_or_else(|| AUDIENCE.to_owned());
     let client_secret = members.text("oidcClientSecret")?.map(SecretText::new);
     let (mode, issuer) = (members.text("oidcMode")?, members.text("oidcIssuerURL")?);
-    let mode = match mode.as_deref() {
+    Ok(match mode.as_deref() {
         Some("staticToken") => {
             members.unused(
                 &["oidcIssuerURL", "oidcClientID", "oidcClientSecret"],
@@ -329,8 +336,7 @@ fn fulcio(value: &Value, offer: Option<Offer<'_>>) -> Result<FulcioParameters, P
             members.unused(&["oidcIDToken"], "without oidcMode: staticToken")?;
             mode
         }
-    };
-    Ok(FulcioParameters { address, mode })
+    })
 }
 
 /// The identity provider of the file, or else of the signing configuration.

@@ -140,33 +140,7 @@ impl TryFrom<SignArgs> for SignRequest {
     type Error = Failure;
 
     fn try_from(mut args: SignArgs) -> Result<Self, Failure> {
-        let files = std::mem::take(&mut args.sign_by_key_file).into_iter().map(SigningKey::File);
-        let sigstore = std::mem::take(&mut args.sign_by_sigstore_private_key)
-            .into_iter()
-            .map(SigningKey::Sigstore);
-        let gpg = std::mem::take(&mut args.sign_by).into_iter().map(SigningKey::Gpg);
-        let mut keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
-        if keys.len() > 1 && args.sign_passphrase_file.is_some() {
-            return Err(Failure::usage(format!(
-                "Only one of {OPTIONS} can be used with --sign-passphrase-file"
-            )));
-        }
-        let idle = |option: &str, options: String| {
-            Failure::usage(format!("{option} has no effect without one of {options}"))
-        };
-        if args.sign_passphrase_file.is_some() && keys.is_empty() {
-            return Err(idle("--sign-passphrase-file", OPTIONS.to_owned()));
-        }
-        // A parameter file says itself where its passphrase is, and comes first, as in the reference.
-        keys.splice(0..0, args.sign_by_sigstore.take().map(SigningKey::Parameters));
-        for (option, given) in [
-            ("--sign-identity", args.sign_identity.is_some()),
-            ("--dangerous-sign-partial-index", args.dangerous_sign_partial_index),
-        ] {
-            if given && keys.is_empty() {
-                return Err(idle(option, format!("--sign-by-sigstore, {OPTIONS}")));
-            }
-        }
+        let keys = signing_keys(&mut args)?;
         let format = SignFormat::read(&args, &keys)?;
         if args.sign_identity.is_some()
             && !format.attaches()
@@ -185,6 +159,38 @@ impl TryFrom<SignArgs> for SignRequest {
             dangerous_partial_index: args.dangerous_sign_partial_index,
         })
     }
+}
+
+/// Takes the keys out of the arguments, in the order in which they sign; options that need one are refused without.
+fn signing_keys(args: &mut SignArgs) -> Result<Vec<SigningKey>, Failure> {
+    let files = std::mem::take(&mut args.sign_by_key_file).into_iter().map(SigningKey::File);
+    let sigstore = std::mem::take(&mut args.sign_by_sigstore_private_key)
+        .into_iter()
+        .map(SigningKey::Sigstore);
+    let gpg = std::mem::take(&mut args.sign_by).into_iter().map(SigningKey::Gpg);
+    let mut keys: Vec<SigningKey> = gpg.chain(files).chain(sigstore).collect();
+    if keys.len() > 1 && args.sign_passphrase_file.is_some() {
+        return Err(Failure::usage(format!(
+            "Only one of {OPTIONS} can be used with --sign-passphrase-file"
+        )));
+    }
+    let idle = |option: &str, options: String| {
+        Failure::usage(format!("{option} has no effect without one of {options}"))
+    };
+    if args.sign_passphrase_file.is_some() && keys.is_empty() {
+        return Err(idle("--sign-passphrase-file", OPTIONS.to_owned()));
+    }
+    // A parameter file says itself where its passphrase is, and comes first, as in the reference.
+    keys.splice(0..0, args.sign_by_sigstore.take().map(SigningKey::Parameters));
+    for (option, given) in [
+        ("--sign-identity", args.sign_identity.is_some()),
+        ("--dangerous-sign-partial-index", args.dangerous_sign_partial_index),
+    ] {
+        if given && keys.is_empty() {
+            return Err(idle(option, format!("--sign-by-sigstore, {OPTIONS}")));
+        }
+    }
+    Ok(keys)
 }
 
 fn identity(text: &str) -> Result<Reference, Failure> {
