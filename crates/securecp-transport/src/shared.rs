@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use securecp_oci::{Algorithm, Digest};
+use bytes::Bytes;
+use securecp_oci::Digest;
 
 use crate::TransportError;
 use crate::archive::Container;
@@ -22,6 +23,7 @@ pub struct SharedPlaces {
 struct Open {
     folders: HashMap<PathBuf, Weak<Folder>>,
     archives: HashMap<PathBuf, (State, Weak<Container>)>,
+    indexes: HashMap<PathBuf, Weak<LayoutIndex>>,
     evidence: HashMap<Listing, Weak<SharedEvidence>>,
     swept: HashSet<PathBuf>,
 }
@@ -29,7 +31,7 @@ struct Open {
 /// The evidence in one layout, looked for by the first who asks while the others wait for it.
 #[derive(Debug)]
 pub(crate) struct SharedEvidence {
-    index: LayoutIndex,
+    index: Arc<LayoutIndex>,
     found: OnceLock<Beside>,
     looking: Mutex<()>,
 }
@@ -101,15 +103,32 @@ impl SharedPlaces {
         container
     }
 
+    /// The index of the layout at `place` that has these bytes, read by `parse` unless it was before.
+    pub(crate) fn index(
+        &self,
+        place: &Path,
+        bytes: Bytes,
+        parse: impl FnOnce(Bytes, &Path) -> Result<LayoutIndex, TransportError>,
+    ) -> Result<Arc<LayoutIndex>, TransportError> {
+        let known = self.open().indexes.get(place).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| *known.bytes() == bytes) {
+            return Ok(known);
+        }
+        let index = Arc::new(parse(bytes, place)?);
+        let mut open = self.open();
+        open.indexes.retain(|_, index| index.strong_count() > 0);
+        open.indexes.insert(place.to_owned(), Arc::downgrade(&index));
+        Ok(index)
+    }
+
     /// The evidence in a layout, which everybody who reads the same one fills in or finds.
     pub(crate) fn evidence(
         &self,
         layout: &Path,
-        index: LayoutIndex,
+        index: Arc<LayoutIndex>,
         blobs: Option<&Path>,
     ) -> Arc<SharedEvidence> {
-        let digest = Digest::of(Algorithm::Sha256, index.bytes());
-        let listing = (layout.to_owned(), digest, blobs.map(Path::to_owned));
+        let listing = (layout.to_owned(), index.digest().clone(), blobs.map(Path::to_owned));
         let mut open = self.open();
         if let Some(found) = open.evidence.get(&listing).and_then(Weak::upgrade) {
             return found;

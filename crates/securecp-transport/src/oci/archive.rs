@@ -10,6 +10,7 @@ use securecp_oci::{
     Signature, Tag,
 };
 
+use super::edit::Edit;
 use super::evidence::{Blobs, Pending, check_small};
 use super::index::ref_name;
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
@@ -32,6 +33,8 @@ pub(crate) struct OciArchiveDestination {
     shared: SharedPlaces,
     /// The archive that was there when it was last looked at, kept open for the next look.
     seen: Mutex<Option<Arc<Container>>>,
+    /// Its index, kept for the next who asks.
+    index: Mutex<Option<Arc<LayoutIndex>>>,
 }
 
 impl OciArchiveDestination {
@@ -42,8 +45,8 @@ impl OciArchiveDestination {
     ) -> Result<Self, TransportError> {
         let (path, image) = LayoutName::parse_destination(name)?;
         let (output, temporary) = (Output::new(name, &path)?, options.tmpdir.clone());
-        let (shared, seen) = (options.shared.clone(), Mutex::default());
-        Ok(Self { name: name.to_string(), output, image, temporary, shared, seen })
+        let (shared, seen, index) = (options.shared.clone(), Mutex::default(), Mutex::default());
+        Ok(Self { name: name.to_string(), output, image, temporary, shared, seen, index })
     }
 
     /// The layout that is there now. A file that is no such archive is somebody else's and stays.
@@ -120,7 +123,9 @@ impl Destination for OciArchiveDestination {
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
         scope.check()?;
         let Some(layout) = self.present(scope)? else { return Ok(None) };
-        let Some(index) = LayoutIndex::read(layout.as_ref())? else { return Ok(None) };
+        let index = LayoutIndex::read_shared(layout.as_ref(), &self.shared)?;
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&index);
+        let Some(index) = index else { return Ok(None) };
         let wanted = tag.map(Tag::as_str).or(self.image.as_deref());
         let read = |entry: &Descriptor| {
             let name = format!("{BLOBS}/{}", blob_name(&entry.digest));
@@ -151,10 +156,13 @@ impl ArchiveWriting<'_> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index(&self, names: &[Naming<'_>]) -> Result<LayoutIndex, TransportError> {
+    fn index(&self, names: &[Naming<'_>], scope: &Scope) -> Result<LayoutIndex, TransportError> {
         let path = self.place.output.path();
-        let index = LayoutIndex::empty(path)?.with_all(names, path)?;
-        self.evidence.enter(index, self, path)
+        let empty = LayoutIndex::empty(path)?;
+        let mut edit = Edit::of(&empty, path)?;
+        edit.enter_all(names, scope)?;
+        self.evidence.enter(&mut edit, self, scope)?;
+        edit.seal()
     }
 
     fn read_back_blob(&self, blob: &Descriptor) -> Result<(), TransportError> {
@@ -253,7 +261,7 @@ impl Writing for ArchiveWriting<'_> {
         for naming in names {
             self.read_back(naming.root, Place::Root, scope)?;
         }
-        let index = self.index(names)?;
+        let index = self.index(names, scope)?;
         // What came there since the check may be somebody else's.
         let there = self.place.present(scope)?;
         if let Some(there) = there.filter(|_| names.iter().any(|naming| naming.protected)) {

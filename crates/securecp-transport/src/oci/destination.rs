@@ -1,7 +1,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use securecp_layer::{Layer, LayerError, Scope};
 use securecp_oci::{
@@ -19,7 +19,7 @@ use crate::files;
 use crate::folder::{Folder, check_writable, holds};
 use crate::path::Resolved;
 use crate::staged::{STAGING_PREFIX, temporary_in};
-use crate::{Accepts, Destination, DestinationOptions, TransportError, Writing};
+use crate::{Accepts, Destination, DestinationOptions, SharedPlaces, TransportError, Writing};
 
 /// An OCI layout to be written or extended.
 ///
@@ -35,6 +35,9 @@ pub(crate) struct OciDestination {
     pub(super) partial: bool,
     /// Keeps blobs that were found there from being deleted before the image that needs them is entered.
     held: Mutex<Option<Lock>>,
+    /// The index that was there when somebody last looked at it, kept for the next who asks.
+    index: Mutex<Option<Arc<LayoutIndex>>>,
+    shared: SharedPlaces,
 }
 
 /// What stands at the place of a destination.
@@ -59,6 +62,8 @@ impl OciDestination {
             shared_blobs: options.shared_blob_dir.clone(),
             partial: options.partial,
             held: Mutex::new(None),
+            index: Mutex::new(None),
+            shared: options.shared.clone(),
         })
     }
 
@@ -102,6 +107,13 @@ impl OciDestination {
         }
     }
 
+    /// The index that is there now.
+    fn index(&self, layout: &Folder) -> Result<Option<Arc<LayoutIndex>>, TransportError> {
+        let index = LayoutIndex::read_shared(layout, &self.shared)?;
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&index);
+        Ok(index)
+    }
+
     fn manifest_of(&self, entry: &Descriptor) -> Result<RawManifest, TransportError> {
         let name = blob_name(&entry.digest);
         match self.blobs()? {
@@ -114,7 +126,7 @@ impl OciDestination {
     fn beside(&self, scope: &Scope) -> Result<Beside, TransportError> {
         scope.check()?;
         let Present::Layout(layout) = self.present()? else { return Ok(Beside::default()) };
-        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(Beside::default()) };
+        let Some(index) = self.index(&layout)? else { return Ok(Beside::default()) };
         Beside::read(&index, |entry| Ok(self.manifest_of(entry).ok()))
     }
 
@@ -142,7 +154,7 @@ impl OciDestination {
         }
     }
 
-    fn aside(&self, place: &Path) -> Result<Building, TransportError> {
+    pub(super) fn aside(&self, place: &Path) -> Result<Building, TransportError> {
         let kept = self.partial.then(|| Kept::take(place, self.path.as_path())).flatten();
         kept.map_or_else(
             || temporary_in(place, STAGING_PREFIX).map(Building::Aside),
@@ -222,7 +234,7 @@ impl Destination for OciDestination {
             Present::Unused => check_writable(self.path.as_path()),
             Present::Layout(layout) => {
                 // An index that cannot be extended is known before the blobs are sent.
-                LayoutIndex::read(&layout)?;
+                self.index(&layout)?;
                 check_writable(layout.path())
             }
         }
@@ -260,7 +272,7 @@ impl Destination for OciDestination {
     fn current(&self, tag: Option<&Tag>, scope: &Scope) -> Result<Option<Digest>, TransportError> {
         scope.check()?;
         let Present::Layout(layout) = self.present()? else { return Ok(None) };
-        let Some(index) = LayoutIndex::read(&layout)? else { return Ok(None) };
+        let Some(index) = self.index(&layout)? else { return Ok(None) };
         let name = tag.map(Tag::as_str).or(self.image.as_deref());
         Ok(index.standing(name, &layout, &|entry| self.manifest_of(entry)))
     }

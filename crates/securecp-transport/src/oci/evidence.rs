@@ -12,8 +12,8 @@ use securecp_oci::{
 };
 use serde_json::{Value, json};
 
-use super::LayoutIndex;
 use super::beside::list_of;
+use super::edit::Edit;
 use crate::{Piece, Place, TransportError, Writing};
 
 /// The blobs of a layout while it is written.
@@ -105,24 +105,27 @@ impl Pending {
         }
     }
 
-    /// `index` with everything entered. What others entered before stays; lists that grow are stored first.
+    /// Enters everything. What others entered before stays; lists that grow are stored first.
     pub(super) fn enter(
         &self,
-        mut index: LayoutIndex,
+        edit: &mut Edit<'_>,
         blobs: &dyn Blobs,
-        place: &Path,
-    ) -> Result<LayoutIndex, TransportError> {
+        scope: &Scope,
+    ) -> Result<(), TransportError> {
         let entries = self.entries();
         for (subject, list) in &entries.referrers {
-            index = with_list(index, (subject, list), blobs, place)?;
+            scope.check()?;
+            enter_list(edit, (subject, list), blobs)?;
         }
         for (subject, what, manifest) in &entries.attached {
+            scope.check()?;
             let Some(tag) = what.tag(subject) else {
-                return Err(unstorable(place, &format!("no name is long enough for {subject}")));
+                let problem = format!("no name is long enough for {subject}");
+                return Err(unstorable(edit.place(), &problem));
             };
-            index = with_attached(index, (&tag, manifest), blobs, place)?;
+            enter_attached(edit, (&tag, manifest), blobs)?;
         }
-        Ok(index)
+        Ok(())
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -130,24 +133,24 @@ impl Pending {
     }
 }
 
-fn with_list(
-    index: LayoutIndex,
+fn enter_list(
+    edit: &mut Edit<'_>,
     (subject, entries): (&Digest, &[Descriptor]),
     blobs: &dyn Blobs,
-    place: &Path,
-) -> Result<LayoutIndex, TransportError> {
-    let name = referrers_tag(subject);
-    let before = index.evidence(&name).map(|entry| read(entry, blobs, place)).transpose()?;
+) -> Result<(), TransportError> {
+    let (name, place) = (referrers_tag(subject), edit.place());
+    let before = edit.evidence(&name).map(|entry| read(entry, blobs, place)).transpose()?;
     let listed = before.as_ref().map(list_of).transpose()?.unwrap_or_default();
     let mut listed: HashSet<Digest> = listed.into_iter().map(|entry| entry.digest).collect();
     let new: Vec<&Descriptor> =
         entries.iter().filter(|entry| listed.insert(entry.digest.clone())).collect();
     if new.is_empty() {
-        return Ok(index);
+        return Ok(());
     }
     let list = extended(before, &new).map_err(|source| failed(place, source))?;
     blobs.write(list.digest(), list.bytes())?;
-    index.with_evidence(&list.descriptor(), &name, place)
+    edit.enter_evidence(&list.descriptor(), &name);
+    Ok(())
 }
 
 fn extended(
@@ -170,18 +173,18 @@ fn extended(
     document.seal(list.media_type())
 }
 
-fn with_attached(
-    index: LayoutIndex,
+fn enter_attached(
+    edit: &mut Edit<'_>,
     (name, manifest): (&Tag, &RawManifest),
     blobs: &dyn Blobs,
-    place: &Path,
-) -> Result<LayoutIndex, TransportError> {
-    let before = index.evidence(name).map(|entry| read(entry, blobs, place)).transpose()?;
+) -> Result<(), TransportError> {
+    let place = edit.place();
+    let before = edit.evidence(name).map(|entry| read(entry, blobs, place)).transpose()?;
     let bad = |source| failed(place, source);
     let union = before.map(|before| Union::of(&before, manifest)).transpose().map_err(bad)?;
     match union {
-        Some(Union::Contained) => Ok(index),
-        None | Some(Union::Covers) => index.with_evidence(&manifest.descriptor(), name, place),
+        Some(Union::Contained) => {}
+        None | Some(Union::Covers) => edit.enter_evidence(&manifest.descriptor(), name),
         Some(Union::Both(joining)) => {
             let config = blobs.read(joining.config())?;
             let (joined, config) = joining.seal(&config).map_err(bad)?;
@@ -189,9 +192,10 @@ fn with_attached(
                 blobs.write(&image.config.digest, &config)?;
             }
             blobs.write(joined.digest(), joined.bytes())?;
-            index.with_evidence(&joined.descriptor(), name, place)
+            edit.enter_evidence(&joined.descriptor(), name);
         }
     }
+    Ok(())
 }
 
 fn read(

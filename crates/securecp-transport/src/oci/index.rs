@@ -1,38 +1,59 @@
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use securecp_oci::{
-    Declared, Descriptor, Digest, Document, Index, MediaType, RawManifest, Tag, is_evidence_name,
+    Declared, Descriptor, Digest, Document, Index, MANIFEST_LIMIT, MediaType, RawManifest,
+    is_evidence_name,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Selection;
 use super::beside::ReadManifest;
+use super::edit::Edit;
 use super::layout::INDEX;
 use crate::files::{self, Files};
-use crate::{Naming, TransportError};
+use crate::{SharedPlaces, TransportError};
 
 /// The annotation that names an image of a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An `index.json`, read strictly.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct LayoutIndex {
     raw: RawManifest,
+    /// The position of what each name means, when somebody asked.
+    names: OnceLock<HashMap<String, usize>>,
 }
 
 impl LayoutIndex {
     /// Reads `index.json`, if it is there.
     pub(crate) fn read(files: &dyn Files) -> Result<Option<Self>, TransportError> {
-        let bytes = files::read(files, INDEX, securecp_oci::MANIFEST_LIMIT)?;
+        let bytes = files::read(files, INDEX, MANIFEST_LIMIT)?;
         bytes.map(|bytes| Self::parse(bytes, files.place())).transpose()
+    }
+
+    /// As [`LayoutIndex::read`]; one that was read before serves again as long as the bytes are the same.
+    pub(crate) fn read_shared(
+        files: &dyn Files,
+        shared: &SharedPlaces,
+    ) -> Result<Option<Arc<Self>>, TransportError> {
+        let bytes = files::read(files, INDEX, MANIFEST_LIMIT)?;
+        let index = |bytes| shared.index(files.place(), bytes, Self::parse);
+        bytes.map(index).transpose()
     }
 
     fn parse(bytes: Bytes, place: &Path) -> Result<Self, TransportError> {
         let media_type = MediaType::OCI_INDEX;
         let declared = Declared { media_type: Some(media_type.as_str()), ..Declared::default() };
+        counted();
         let raw = RawManifest::read(bytes, declared);
-        Ok(Self { raw: raw.map_err(|source| unreadable(place, source))? })
+        Ok(Self::new(raw.map_err(|source| unreadable(place, source))?))
+    }
+
+    fn new(raw: RawManifest) -> Self {
+        Self { raw, names: OnceLock::new() }
     }
 
     /// An index without entries, with the members in the order of the reference.
@@ -43,6 +64,11 @@ impl LayoutIndex {
             "manifests": [],
         });
         Self::parse(Bytes::from(text.to_string()), place)
+    }
+
+    /// The digest of its bytes.
+    pub(crate) fn digest(&self) -> &Digest {
+        self.raw.digest()
     }
 
     /// The exact bytes.
@@ -89,20 +115,37 @@ impl LayoutIndex {
 
     /// What bears that name; a manifest rather than anything else.
     fn of_name(&self, image: &str) -> Option<&Descriptor> {
-        let named = || self.entries().iter().filter(|entry| ref_name(entry) == Some(image));
-        let manifest = named().find(|entry| entry.media_type.manifest_kind().is_some());
-        manifest.or_else(|| named().next())
+        let position = self.names.get_or_init(|| self.by_name()).get(image)?;
+        self.entries().get(*position)
+    }
+
+    fn by_name(&self) -> HashMap<String, usize> {
+        let is_manifest = |entry: &Descriptor| entry.media_type.manifest_kind().is_some();
+        let mut names = HashMap::new();
+        for (position, entry) in self.entries().iter().enumerate() {
+            let Some(name) = ref_name(entry) else { continue };
+            let first = *names.entry(name.to_owned()).or_insert(position);
+            if is_manifest(entry) && !is_manifest(&self.entries()[first]) {
+                names.insert(name.to_owned(), position);
+            }
+        }
+        names
     }
 
     /// The first entry here that would be lost if `new` took the place of this index: nothing there bears its name, or
     /// that name is one of several here and stands for something else there. Evidence is never exchanged.
     pub(super) fn lost_by(&self, new: &Self) -> Option<&Descriptor> {
-        let bearers = |name| self.entries().iter().filter(|entry| ref_name(entry) == name).count();
+        let (here, there) = (bearers(self.entries()), bearers(new.entries()));
+        let heirs: HashSet<_> = new.entries().iter().map(named_digest).collect();
         self.entries().iter().find(|entry| {
             let name = ref_name(entry);
-            let exchanged = bearers(name) == 1 && !is_evidence(entry);
-            let mut heirs = new.entries().iter().filter(|other| ref_name(other) == name);
-            !heirs.any(|heir| exchanged || heir.digest == entry.digest)
+            let exchanged = here.get(&name) == Some(&1) && !is_evidence(entry);
+            let kept = if exchanged {
+                there.contains_key(&name)
+            } else {
+                heirs.contains(&named_digest(entry))
+            };
+            !kept
         })
     }
 
@@ -154,94 +197,40 @@ impl LayoutIndex {
         }
     }
 
-    /// This index with `descriptor` entered under `image`, by the rule of the reference: an older entry of that name
-    /// loses the name and stays; an entry without a name for the same digest is replaced; otherwise the new one comes
-    /// last. Everything else in the document stays as it is.
-    pub(crate) fn with(
-        &self,
-        descriptor: &Descriptor,
-        image: Option<&str>,
-        place: &Path,
-    ) -> Result<Self, TransportError> {
-        self.edited(place, |entries| {
-            if let Some(image) = image {
-                take_name(entries, image);
-            }
-            let digest = descriptor.digest.to_string();
-            let same = |entry: &Value| {
-                entry_name(entry).is_none()
-                    && entry.get("digest").and_then(Value::as_str) == Some(&digest)
-            };
-            let new = new_entry(descriptor, image);
-            match entries.iter_mut().find(|entry| same(entry)) {
-                Some(entry) => *entry = new,
-                None => entries.push(new),
-            }
-        })
-    }
-
-    /// The evidence that bears a name.
-    pub(super) fn evidence(&self, name: &Tag) -> Option<&Descriptor> {
-        self.entries().iter().find(|entry| ref_name(entry) == Some(name.as_str()))
-    }
-
-    /// This index with evidence under its name. What bore the name before is replaced, for nobody could tell it from an
-    /// image without its name.
-    pub(super) fn with_evidence(
-        &self,
-        descriptor: &Descriptor,
-        name: &Tag,
-        place: &Path,
-    ) -> Result<Self, TransportError> {
-        self.edited(place, |entries| {
-            let new = new_entry(descriptor, Some(name.as_str()));
-            let old = entries.iter_mut().find(|entry| entry_name(entry) == Some(name.as_str()));
-            match old {
-                Some(entry) => *entry = new,
-                None => entries.push(new),
-            }
-        })
-    }
-
-    /// This index with every one of `names` entered, in their order.
-    pub(crate) fn with_all(
-        self,
-        names: &[Naming<'_>],
-        place: &Path,
-    ) -> Result<Self, TransportError> {
-        let mut named = names.iter();
-        named.try_fold(self, |index, naming| {
-            index.with(&naming.root.descriptor(), naming.entry, place)
-        })
-    }
-
     /// This index without the entry at `position`.
     pub(crate) fn without(&self, position: usize, place: &Path) -> Result<Self, TransportError> {
-        self.edited(place, |entries| {
-            if position < entries.len() {
-                entries.remove(position);
-            }
-        })
+        Edit::of(self, place)?.seal_without(position)
     }
 
-    fn edited(
-        &self,
-        place: &Path,
-        edit: impl FnOnce(&mut Vec<Value>),
-    ) -> Result<Self, TransportError> {
-        let failed = |source| unreadable(place, source);
-        let mut document = Document::of(&self.raw).map_err(failed)?;
-        let mut entries =
-            document.value("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
-        edit(&mut entries);
-        document.set("manifests", Value::Array(entries));
-        Ok(Self { raw: document.seal(&MediaType::OCI_INDEX).map_err(failed)? })
+    /// The document, to be changed.
+    pub(super) fn document(&self, place: &Path) -> Result<Document, TransportError> {
+        Document::of(&self.raw).map_err(|source| unreadable(place, source))
+    }
+
+    /// The index that a changed document is.
+    pub(super) fn seal(document: &Document, place: &Path) -> Result<Self, TransportError> {
+        counted();
+        let raw = document.seal(&MediaType::OCI_INDEX);
+        Ok(Self::new(raw.map_err(|source| unreadable(place, source))?))
     }
 }
 
 /// The name of an entry, if it has one.
 pub(crate) fn ref_name(entry: &Descriptor) -> Option<&str> {
     entry.annotations.get(REF_NAME).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+fn named_digest(entry: &Descriptor) -> (Option<&str>, &Digest) {
+    (ref_name(entry), &entry.digest)
+}
+
+/// How many entries bear each name, or none.
+fn bearers(entries: &[Descriptor]) -> HashMap<Option<&str>, usize> {
+    let mut bearers = HashMap::new();
+    for entry in entries {
+        *bearers.entry(ref_name(entry)).or_default() += 1;
+    }
+    bearers
 }
 
 /// Whether an entry bears the name of evidence.
@@ -261,39 +250,6 @@ fn has_subject(entry: &Descriptor, read: &ReadManifest<'_>) -> Result<bool, Tran
     }
 }
 
-fn entry_name(entry: &Value) -> Option<&str> {
-    let name = entry.get("annotations").and_then(|a| a.get(REF_NAME)).and_then(Value::as_str);
-    name.filter(|name| !name.is_empty())
-}
-
-/// Takes the name from every entry that bears it (the reference leaves all but the first, and then finds one of them);
-/// annotations that are then empty go.
-fn take_name(entries: &mut [Value], image: &str) {
-    for entry in entries.iter_mut().filter(|entry| entry_name(entry) == Some(image)) {
-        let Some(entry) = entry.as_object_mut() else { continue };
-        let annotations = entry.get_mut("annotations").and_then(Value::as_object_mut);
-        let empty = annotations.is_some_and(|annotations| {
-            annotations.shift_remove(REF_NAME);
-            annotations.is_empty()
-        });
-        if empty {
-            entry.shift_remove("annotations");
-        }
-    }
-}
-
-/// Type, digest, size and name: the reference enters nothing else.
-fn new_entry(descriptor: &Descriptor, image: Option<&str>) -> Value {
-    let mut entry = Map::new();
-    entry.insert("mediaType".to_owned(), descriptor.media_type.as_str().into());
-    entry.insert("digest".to_owned(), descriptor.digest.to_string().into());
-    entry.insert("size".to_owned(), descriptor.size.into());
-    if let Some(image) = image {
-        entry.insert("annotations".to_owned(), json!({ REF_NAME: image }));
-    }
-    Value::Object(entry)
-}
-
 fn unreadable(place: &Path, source: securecp_oci::ManifestError) -> TransportError {
     TransportError::Manifest { subject: place.join(INDEX).display().to_string(), source }
 }
@@ -302,9 +258,22 @@ fn wrong(files: &dyn Files, problem: String) -> TransportError {
     TransportError::Place { path: files.place().to_owned(), problem }
 }
 
+/// Counts what takes as long as an index is large; tests hold it to the number of images.
+fn counted() {
+    #[cfg(test)]
+    READINGS.with(|readings| readings.set(readings.get() + 1));
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has read or sealed an index.
+    pub(super) static READINGS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::edit::new_entry;
     use securecp_oci::Algorithm;
 
     fn descriptor(content: &str) -> Descriptor {
@@ -317,7 +286,9 @@ mod tests {
     }
 
     fn add(index: &LayoutIndex, content: &str, image: Option<&str>) -> LayoutIndex {
-        index.with(&descriptor(content), image, Path::new("x")).unwrap()
+        let mut edit = Edit::of(index, Path::new("x")).unwrap();
+        edit.enter(&descriptor(content), image);
+        edit.seal().unwrap()
     }
 
     #[test]

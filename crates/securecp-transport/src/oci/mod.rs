@@ -4,6 +4,7 @@ mod archive;
 mod beside;
 mod delete;
 mod destination;
+mod edit;
 mod evidence;
 mod index;
 mod kept;

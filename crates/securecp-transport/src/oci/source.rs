@@ -23,6 +23,8 @@ pub(crate) struct OciSource {
     layout: Arc<dyn Files>,
     /// Where `ALG/HEX` is, when it is not below the layout's own `blobs`.
     shared_blobs: Option<Arc<Folder>>,
+    /// Shared as well, and the same for the image and its evidence.
+    index: OnceLock<Arc<LayoutIndex>>,
     root: OnceLock<RawManifest>,
     /// Shared with the other images of the layout.
     beside: OnceLock<Arc<SharedEvidence>>,
@@ -66,6 +68,7 @@ impl OciSource {
             selection,
             layout,
             shared_blobs: None,
+            index: OnceLock::new(),
             root: OnceLock::new(),
             beside: OnceLock::new(),
             shared: SharedPlaces::default(),
@@ -84,9 +87,18 @@ impl OciSource {
         files::read_manifest(files, &name, descriptor.into())
     }
 
+    fn index(&self) -> Result<&Arc<LayoutIndex>, TransportError> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let layout = self.layout.as_ref();
+        let index = checked(layout, LayoutIndex::read_shared(layout, &self.shared)?)?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
     fn read_root(&self) -> Result<RawManifest, TransportError> {
         let layout = self.layout.as_ref();
-        let index = read_layout(layout)?;
+        let index = self.index()?;
         let entry = index.select(&self.selection, layout, &|entry| self.read_manifest(entry))?;
         let kind = entry.media_type.manifest_kind();
         if kind.is_none() && !entry.media_type.as_str().is_empty() {
@@ -106,7 +118,7 @@ impl OciSource {
         let shared = match self.beside.get() {
             Some(shared) => shared,
             None => {
-                let index = read_layout(self.layout.as_ref())?;
+                let index = Arc::clone(self.index()?);
                 let blobs = self.shared_blobs.as_deref().map(Folder::path);
                 let shared = self.shared.evidence(self.layout.place(), index, blobs);
                 self.beside.get_or_init(|| shared)
@@ -130,7 +142,11 @@ fn shared_folder(path: &Path, shared: &SharedPlaces) -> Result<Arc<Folder>, Tran
 
 /// The index of a layout whose version is known.
 pub(super) fn read_layout(files: &dyn Files) -> Result<LayoutIndex, TransportError> {
-    let index = LayoutIndex::read(files)?;
+    checked(files, LayoutIndex::read(files)?)
+}
+
+/// `index`, if it is that of a layout whose version is known.
+fn checked<I>(files: &dyn Files, index: Option<I>) -> Result<I, TransportError> {
     match (check_layout(files)?, index) {
         (true, Some(index)) => Ok(index),
         (true, None) => Err(files::not_found(files, "index.json")),

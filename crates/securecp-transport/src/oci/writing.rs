@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::LayoutIndex;
 use super::destination::{OciDestination, Present};
+use super::edit::Edit;
 use super::evidence::{Blobs, Pending, check_small};
 use super::kept::Kept;
 use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_layout};
@@ -141,12 +142,14 @@ impl<'a> OciWriting<'a> {
     /// `index` with every name that is to be given, and the evidence. Lists of evidence are put into `blobs`.
     fn extend(
         &self,
-        index: LayoutIndex,
+        index: &LayoutIndex,
         names: &[Naming<'_>],
-        blobs: &Folder,
+        (blobs, scope): (&Folder, &Scope),
     ) -> Result<LayoutIndex, TransportError> {
-        let place = self.place.path.as_path();
-        self.evidence.enter(index.with_all(names, place)?, &Stored(blobs), place)
+        let mut edit = Edit::of(index, self.place.path.as_path())?;
+        edit.enter_all(names, scope)?;
+        self.evidence.enter(&mut edit, &Stored(blobs), scope)?;
+        edit.seal()
     }
 
     /// The folder of the blobs of a layout.
@@ -172,7 +175,8 @@ impl<'a> OciWriting<'a> {
             Some(index) => index,
             None => LayoutIndex::empty(layout.path())?,
         };
-        let after = self.extend(before, names, &self.blobs_of(layout)?)?;
+        let after = self.extend(&before, names, (&self.blobs_of(layout)?, scope))?;
+        scope.check()?;
         if !holds(layout, INDEX, after.bytes())? {
             layout.write(INDEX, after.bytes())?;
         }
@@ -181,13 +185,19 @@ impl<'a> OciWriting<'a> {
     }
 
     /// Completes the layout that was built aside and gives it its name. `false`: something has come there meanwhile.
-    fn appear(&self, aside: &Path, names: &[Naming<'_>]) -> Result<bool, TransportError> {
+    fn appear(
+        &self,
+        aside: &Path,
+        names: &[Naming<'_>],
+        scope: &Scope,
+    ) -> Result<bool, TransportError> {
         let layout = Folder::open(aside)?;
         layout.write(OCI_LAYOUT, OCI_LAYOUT_TEXT)?;
         let index = LayoutIndex::empty(layout.path())?;
-        let index = self.extend(index, names, &self.blobs_of(&layout)?)?;
+        let index = self.extend(&index, names, (&self.blobs_of(&layout)?, scope))?;
         layout.write(INDEX, index.bytes())?;
         layout.sync()?;
+        scope.check()?;
         let path = self.place.path.as_path();
         // A rename of a folder replaces nothing but an empty folder.
         match rustix::fs::rename(aside, path) {
@@ -215,7 +225,7 @@ impl<'a> OciWriting<'a> {
         let built = Folder::open(&aside.join(BLOBS))?;
         for algorithm in ALGORITHMS.map(Algorithm::name) {
             if let Some(from) = Folder::open_if_there(&built.path().join(algorithm))? {
-                move_files(&from, &target.make(algorithm)?)?;
+                move_files(&from, &target.make(algorithm)?, scope)?;
             }
         }
         target.sync()?;
@@ -245,8 +255,9 @@ impl Blobs for Stored<'_> {
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
 
-fn move_files(from: &Folder, to: &Folder) -> Result<(), TransportError> {
+fn move_files(from: &Folder, to: &Folder, scope: &Scope) -> Result<(), TransportError> {
     while let Some(name) = from.find_entry(|_, _| true)? {
+        scope.check()?;
         let moved = rustix::fs::renameat(from.fd(), &name, to.fd(), &name);
         moved.map_err(|errno| to.error("creating", &name, errno))?;
     }
@@ -353,7 +364,7 @@ impl Writing for OciWriting<'_> {
             }
         };
         match self.place.present()? {
-            Present::Nothing if self.appear(aside, names)? => {
+            Present::Nothing if self.appear(aside, names, scope)? => {
                 if let Building::Kept(kept) = &self.building {
                     kept.leave();
                 }
@@ -361,5 +372,137 @@ impl Writing for OciWriting<'_> {
             }
             _ => Ok(self.merge(aside, names, scope)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::OciSource;
+    use crate::oci::index::READINGS;
+    use crate::{DestinationOptions, SharedPlaces, Source, SourceOptions};
+    use securecp_oci::{Declared, ImageName, MediaType, Tag};
+    use serde_json::json;
+
+    fn image(number: usize) -> RawManifest {
+        let config = Digest::of(Algorithm::Sha256, b"{}");
+        let text = json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::OCI_MANIFEST.as_str(),
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.to_string(), "size": 2},
+            "layers": [],
+            "annotations": {"number": number.to_string()},
+        });
+        RawManifest::read(text.to_string().into(), Declared::default()).unwrap()
+    }
+
+    fn images(count: usize) -> Vec<(String, RawManifest)> {
+        (0..count).map(|number| (format!("v{number}"), image(number))).collect()
+    }
+
+    fn namings(images: &[(String, RawManifest)]) -> Vec<Naming<'_>> {
+        images
+            .iter()
+            .map(|(name, root)| Naming {
+                entry: Some(name),
+                root,
+                stands: false,
+                further: false,
+                protected: false,
+            })
+            .collect()
+    }
+
+    fn name(place: &Path, image: &str) -> ImageName {
+        format!("oci:{}:{image}", place.join("layout").display()).parse().unwrap()
+    }
+
+    fn put(
+        place: &Path,
+        images: &[(String, RawManifest)],
+        scope: &Scope,
+    ) -> Result<(), CommitError> {
+        let options = DestinationOptions::default();
+        let to = OciDestination::new(&name(place, "v0"), &options).unwrap();
+        let writing = to.begin(&Scope::new()).unwrap();
+        for (_, root) in images {
+            writing.put_manifest(root, Place::Root, &Scope::new()).unwrap();
+        }
+        writing.commit(&namings(images), scope)
+    }
+
+    /// How often an index is read or sealed while `work` is done.
+    fn readings(work: impl FnOnce()) -> usize {
+        let before = READINGS.get();
+        work();
+        READINGS.get() - before
+    }
+
+    #[test]
+    fn many_names_are_one_change_of_the_index() {
+        let place = tempfile::tempdir().unwrap();
+        let counts = [2, 40].map(|count| {
+            let place = place.path().join(count.to_string());
+            std::fs::create_dir(&place).unwrap();
+            let put = || put(&place, &images(count), &Scope::new()).unwrap();
+            (readings(put), readings(put))
+        });
+        assert_eq!(counts[0], counts[1], "for a new layout, and for one that is there");
+    }
+
+    #[test]
+    fn an_index_is_read_once_for_many_images() {
+        let place = tempfile::tempdir().unwrap();
+        let images = images(40);
+        put(place.path(), &images, &Scope::new()).unwrap();
+        let (shared, scope) = (SharedPlaces::default(), Scope::new());
+        let from = SourceOptions { shared: shared.clone(), ..SourceOptions::default() };
+        let to = DestinationOptions { shared, ..DestinationOptions::default() };
+        let open = |(image, _): &(String, RawManifest)| {
+            let name = name(place.path(), image);
+            (OciSource::open(&name, &from).unwrap(), OciDestination::new(&name, &to).unwrap())
+        };
+        let opened: Vec<_> = images.iter().map(open).collect();
+        let count = readings(|| {
+            for ((source, destination), (_, image)) in opened.iter().zip(&images) {
+                assert_eq!(source.root(&scope).unwrap().bytes(), image.bytes());
+                assert!(source.referrers(image.digest(), &scope).unwrap().is_empty());
+                let now = destination.current(None, &scope).unwrap();
+                assert_eq!(now.as_ref(), Some(image.digest()));
+            }
+        });
+        assert_eq!(count, 1);
+        // What is there now counts, however often it was looked at before.
+        let moved = [("v1".to_owned(), image(100))];
+        put(place.path(), &moved, &scope).unwrap();
+        let tag = "v1".parse::<Tag>().unwrap();
+        let now = opened[0].1.current(Some(&tag), &scope).unwrap();
+        assert_eq!(now.as_ref(), Some(moved[0].1.digest()));
+    }
+
+    #[test]
+    fn nothing_is_named_once_the_job_was_stopped() {
+        let place = tempfile::tempdir().unwrap();
+        let (images, stopped) = (images(2), Scope::new());
+        stopped.cancel();
+        let options = DestinationOptions::default();
+        let to = OciDestination::new(&name(place.path(), "v0"), &options).unwrap();
+        let building = to.aside(place.path()).unwrap();
+        let blobs = Folder::open(building.path()).unwrap().make(BLOBS).unwrap();
+        let aside = building.path().to_owned();
+        let writing = OciWriting::new(&to, building, blobs, &Scope::new());
+        let appeared = writing.appear(&aside, &namings(&images), &stopped);
+        assert!(matches!(appeared, Err(TransportError::Stopped(_))), "{appeared:?}");
+        let appeared = writing.appear(&aside, &[], &stopped);
+        assert!(matches!(appeared, Err(TransportError::Stopped(_))), "{appeared:?}");
+        assert!(!to.path.as_path().exists());
+        put(place.path(), &images[..1], &Scope::new()).unwrap();
+        let before = std::fs::read(to.path.as_path().join(INDEX)).unwrap();
+        let there = Folder::open(to.path.as_path()).unwrap();
+        let index = LayoutIndex::empty(there.path()).unwrap();
+        let extended = writing.extend(&index, &namings(&images), (&there, &stopped));
+        assert!(matches!(extended, Err(TransportError::Stopped(_))));
+        assert!(put(place.path(), &images, &stopped).is_err());
+        assert_eq!(std::fs::read(to.path.as_path().join(INDEX)).unwrap(), before);
     }
 }
