@@ -66,6 +66,14 @@ pub enum TransportError {
         /// Why.
         source: SignatureError,
     },
+    /// An entry of a layout cannot be read, and nobody can tell whether it is evidence.
+    #[error("entry {entry} of the layout cannot be read, and may be evidence of any image in it")]
+    PossibleEvidence {
+        /// Its position, name and digest.
+        entry: String,
+        /// Why.
+        source: Box<TransportError>,
+    },
     /// The signatures attached in a registry cannot be read or added to.
     #[error("signatures at {name}")]
     Attachment {

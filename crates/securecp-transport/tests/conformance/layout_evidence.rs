@@ -182,6 +182,32 @@ fn what_cannot_be_read_is_never_no_evidence() {
     assert!(error.contains("expected an index of referrers"), "{error}");
 }
 
+#[test]
+fn another_image_that_is_gone_does_not_keep_one_from_being_copied() {
+    let (image, other) = (sample::image("one").manifest, sample::image("two").manifest);
+    let mut layout = Layout::new();
+    layout.enter(&image, Some("v1"));
+    layout.enter(&other, Some("v2"));
+    layout.enter(&artifact("a", &image), None);
+    fs::remove_file(layout.blob(&other)).unwrap();
+    assert_eq!(kinds(&layout, &image), ["a"]);
+    let says = |layout: &Layout| {
+        let look = layout.source(":v1").referrers(image.digest(), &Scope::new());
+        look.unwrap_err().to_string()
+    };
+    // What is there and cannot be read may be anything.
+    fs::write(layout.blob(&other), "altered").unwrap();
+    let error = says(&layout);
+    assert!(error.starts_with(&format!("entry @1, called v2, ({})", other.digest())), "{error}");
+    layout.store(&other);
+    // And what has no name of an image may have been evidence.
+    let lost = artifact("b", &image);
+    layout.enter(&lost, None);
+    fs::remove_file(layout.blob(&lost)).unwrap();
+    let error = says(&layout);
+    assert!(error.starts_with(&format!("entry @3 ({})", lost.digest())), "{error}");
+}
+
 /// Evidence with one blob.
 fn with_blob(kind: &str, subject: &RawManifest) -> Sample {
     let blob = Bytes::from(kind.to_owned());

@@ -24,6 +24,7 @@ pub(super) fn of_transport(error: &TransportError, prefix: &str) -> Option<Strin
                 "{prefix}daemon-host URL says where the engine is; on its socket your user needs read and write permission"
             ));
         }
+        TransportError::PossibleEvidence { .. } => "--evidence none leaves all evidence behind",
         TransportError::NotFound { .. } => NOT_THERE,
         TransportError::NoSuchImage { .. } | TransportError::SeveralImages { .. } => {
             "list-tags shows the names that are there"
