@@ -5,6 +5,8 @@
 mod cli;
 
 use cli::{Place, image, listing};
+use securecp_oci::MediaType;
+use securecp_testkit::{Blob, Fixture};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -398,4 +400,79 @@ fn a_plan_says_what_changes_and_what_stays_behind() {
     let plan = json(&place.ok("copy --dry-run --json dir:signed dir:out").out);
     assert_eq!(plan["signatures"][0]["carried"], 1);
     assert!(!place.exists("out"));
+}
+
+const PUBLIC_KEY: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/crypt/keys/rsa-a.pub.pem");
+
+/// An image in `layout` of which one layer is only to be had from elsewhere.
+fn with_a_layer_elsewhere(layout: &std::path::Path) {
+    let mut layer =
+        image::keep(layout, "application/vnd.oci.image.layer.nondistributable.v1.tar", b"far");
+    std::fs::remove_file(image::blob(layout, layer["digest"].as_str().unwrap())).unwrap();
+    layer["urls"] = serde_json::json!(["https://elsewhere.example/far"]);
+    let rootfs = serde_json::json!({"type": "layers", "diff_ids": [layer["digest"]]});
+    let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": rootfs});
+    let config = image::keep(layout, image::CONFIG, config.to_string().as_bytes());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": image::MANIFEST,
+        "config": config,
+        "layers": [layer],
+    });
+    let entry = image::keep(layout, image::MANIFEST, manifest.to_string().as_bytes());
+    image::name(layout, "v1", entry);
+}
+
+#[test]
+fn a_plan_refuses_what_the_place_cannot_hold() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    place.ok(&format!("copy -q --encryption-key jwe:{PUBLIC_KEY} oci:image:v1 oci:secret:v1"));
+    let chart =
+        Blob::new(MediaType::new("application/vnd.cncf.helm.chart.content.v1.tar+gzip"), "chart");
+    let chart = Fixture::artifact("application/vnd.cncf.helm.config.v1+json", chart, None);
+    chart.write_layout(&place.path("chart"), Some("v1")).unwrap();
+    with_a_layer_elsewhere(&place.path("far"));
+    for (from, to, says) in [
+        (
+            "secret",
+            "docker-archive:a.tar",
+            "has a layer of type application/vnd.oci.image.layer.v1.tar+encrypted",
+        ),
+        (
+            "chart",
+            "docker-archive:a.tar",
+            "has a configuration of type application/vnd.oci.empty.v1+json",
+        ),
+        (
+            "far",
+            "docker-archive:a.tar",
+            "it is only named by URL there, and is not fetched from elsewhere",
+        ),
+        ("far", "dir:a.tar", "it is only named by URL there, and is not fetched from elsewhere"),
+    ] {
+        for option in ["--dry-run", "-q"] {
+            let run = place.run(&format!("--policy accept.json copy {option} oci:{from}:v1 {to}"));
+            assert!(run.code == 1 && run.err.contains(says), "{from} {to} {option}: {run:?}");
+            assert_eq!(run.err.matches(to).count().max(1), 1, "{run:?}");
+            assert!(!place.exists("a.tar"));
+        }
+    }
+    place.ok("copy -q oci:far:v1 oci:near:v1");
+}
+
+#[test]
+fn compression_of_what_is_encrypted_has_no_effect() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    place.ok(&format!("copy -q --encryption-key jwe:{PUBLIC_KEY} oci:image:v1 oci:secret:v1"));
+    let run = place
+        .run("--policy accept.json copy -q --dest-compress-format zstd oci:secret:v1 oci:out:v1");
+    let says = "the compression asked for cannot take effect: none of the layers is a file system layer in the clear";
+    assert!(run.code == 1 && run.err.contains(says), "{run:?}");
+    assert!(!place.exists("out"));
+    let key = PUBLIC_KEY.replace(".pub.pem", ".pem");
+    let line = "copy -q --dest-compress-format zstd oci:secret:v1 oci:out:v1";
+    place.ok(&format!("{line} --decryption-key {key}"));
 }

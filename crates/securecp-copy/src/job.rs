@@ -9,6 +9,7 @@ use crate::parallel::Workers;
 use crate::plan::{Plan, Reason};
 use crate::probe::probe;
 use crate::protection::Protection;
+use crate::reach;
 use crate::route::{Route, Storage, storages};
 use crate::run::write;
 use crate::schema1::restate;
@@ -133,6 +134,7 @@ pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
     let evidence = evidence::survey(&copying, &admitted)?;
     let there = probe(&copying, &admitted, &evidence)?;
     let plan = Plan::new((admitted, evidence), job, there).map_err(CopyError::plan)?;
+    reach::check(&copying, &plan)?;
     if job.dry_run {
         return Ok(Outcome { plan, written: None });
     }

@@ -25,6 +25,7 @@ mod parallel;
 mod plan;
 mod probe;
 mod protection;
+mod reach;
 mod read_back;
 mod record;
 mod route;

@@ -260,6 +260,7 @@ impl Destination for Shelf {
         Accepts {
             manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
             indexes: self.indexes,
+            only_images: false,
             simple_signatures: self.holds_signatures,
             sigstore_signatures: false,
             evidence: false,

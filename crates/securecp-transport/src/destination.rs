@@ -21,6 +21,8 @@ pub struct Accepts {
     pub manifests: &'static [ManifestKind],
     /// Whether it can hold an index with the manifests it names.
     pub indexes: bool,
+    /// Whether it holds only images of file system layers in the clear: no artifacts, nothing encrypted.
+    pub only_images: bool,
     /// Whether it can hold simple-signing signatures.
     pub simple_signatures: bool,
     /// Whether it can hold sigstore signatures.

@@ -103,11 +103,8 @@ fn missing_blob(files: &dyn Files, name: &str, descriptor: &Descriptor) -> Trans
         return not_found(files, name);
     }
     TransportError::Unsupported {
-        name: files.place().display().to_string(),
-        problem: format!(
-            "blob {} is only named by URL there; it is not fetched from elsewhere",
-            descriptor.digest
-        ),
+        name: format!("blob {}", descriptor.digest),
+        problem: "it is only named by URL there, and is not fetched from elsewhere".to_owned(),
     }
 }
 

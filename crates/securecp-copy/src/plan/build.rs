@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use securecp_oci::{
-    Algorithm, Annotations, Attached, ConvertError, Descriptor, Digest, Image, ManifestFormat,
-    ManifestKind, MediaType, RawManifest, Signature, convert_image,
+    Algorithm, Annotations, Attached, ConvertError, Descriptor, Digest, Image, LayerType,
+    ManifestFormat, ManifestKind, MediaType, RawManifest, Signature, convert_image,
 };
 
 use crate::chain::Step;
@@ -226,6 +226,7 @@ impl<'a> Builder<'a> {
         let found = self.at(id);
         let manifest = found.content();
         let (layers, planned) = self.layers(id, image, convert)?;
+        self.check_holdable(manifest, &image.config, &planned)?;
         let made = match (convert, found.configuration()) {
             (Some(to), Some(config)) => {
                 let converted = convert_image(manifest, &planned, config, to);
@@ -338,7 +339,7 @@ impl<'a> Builder<'a> {
     /// Only layers that must not be distributed stay where their `urls` point to; anybody could write `urls` beside
     /// any blob, and the copy would be hollow.
     fn action(&self, route: usize, source: &Descriptor) -> BlobAction {
-        let foreign = securecp_oci::LayerType::of(&source.media_type).is_some_and(|t| t.foreign);
+        let foreign = LayerType::of(&source.media_type).is_some_and(|t| t.foreign);
         if self.there.blobs.get(&source.digest).copied().unwrap_or(false) {
             BlobAction::There
         } else if foreign && !source.urls.is_empty() && self.there.accepts.keeps_urls {
@@ -470,6 +471,27 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Some places hold nothing but images whose layers they can unpack.
+    fn check_holdable(
+        &self,
+        manifest: &RawManifest,
+        config: &Descriptor,
+        layers: &[Descriptor],
+    ) -> Result<(), PlanError> {
+        let plain = |layer: &&Descriptor| {
+            LayerType::of(&layer.media_type).is_some_and(|layer| !layer.encrypted)
+        };
+        let odd = layers.iter().find(|layer| !plain(layer));
+        let found = match (config.media_type.is_image_config(), odd) {
+            _ if !self.there.accepts.only_images => return Ok(()),
+            (true, None) => return Ok(()),
+            (false, _) => format!("a configuration of type {}", config.media_type),
+            (true, Some(layer)) => format!("a layer of type {}", layer.media_type),
+        };
+        let (name, manifest) = (self.there.name.clone(), manifest.digest().clone());
+        Err(PlanError::OnlyImages { name, manifest, found })
+    }
+
     /// One blob has one size, whoever describes it.
     fn check_sizes(&self) -> Result<(), PlanError> {
         let mut sizes: HashMap<&Digest, u64> = HashMap::new();
@@ -510,12 +532,16 @@ impl<'a> Builder<'a> {
             let images = self.coming().filter_map(|m| m.content().image());
             images.flat_map(|image| &image.layers)
         };
-        let recompressible = |d: &Descriptor| securecp_oci::LayerType::of(&d.media_type).is_some();
+        let decrypts =
+            self.edits.decrypt.is_some() && !self.edits.encrypt.as_ref().is_some_and(|e| e.add);
+        let recompressible = |d: &Descriptor| {
+            LayerType::of(&d.media_type).is_some_and(|layer| !layer.encrypted || decrypts)
+        };
         let asked = self.edits.recompression != Recompression::Keep;
         if asked && layers().next().is_some() && !layers().any(recompressible) {
             return Err(PlanError::NoEffect {
                 option: "the compression asked for",
-                why: "none of the layers is a file system layer".to_owned(),
+                why: "none of the layers is a file system layer in the clear".to_owned(),
             });
         }
         let encrypted = |d: &Descriptor| d.media_type.is_encrypted();

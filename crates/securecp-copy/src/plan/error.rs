@@ -19,6 +19,16 @@ pub enum PlanError {
         /// The format.
         found: String,
     },
+    /// The destination holds only images, and this is none or has something else in it.
+    #[error("{name} holds only images of plain file system layers, {manifest} has {found}")]
+    OnlyImages {
+        /// The destination.
+        name: String,
+        /// The manifest.
+        manifest: Digest,
+        /// What it has.
+        found: String,
+    },
     /// Two descriptors give one blob different sizes.
     #[error("descriptors of blob {digest} contradict each other: {one} and {other} bytes")]
     Sizes {

@@ -87,6 +87,7 @@ impl Destination for DirDestination {
         Accepts {
             manifests: &[],
             indexes: true,
+            only_images: false,
             simple_signatures: true,
             sigstore_signatures: true,
             evidence: false,

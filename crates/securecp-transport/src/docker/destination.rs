@@ -163,6 +163,7 @@ impl Destination for DockerDestination {
         Accepts {
             manifests: &[],
             indexes: true,
+            only_images: false,
             simple_signatures: self.holds_signatures(),
             sigstore_signatures: self.attaches(),
             evidence: true,

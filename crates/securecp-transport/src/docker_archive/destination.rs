@@ -122,6 +122,7 @@ impl Destination for DockerArchiveDestination {
             // Only configuration and layers are stored, so the manifest's format does not matter.
             manifests: &[ManifestKind::DockerManifest, ManifestKind::OciManifest],
             indexes: false,
+            only_images: true,
             simple_signatures: false,
             sigstore_signatures: false,
             evidence: false,

@@ -98,6 +98,7 @@ impl Destination for OciArchiveDestination {
         Accepts {
             manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
             indexes: true,
+            only_images: false,
             simple_signatures: false,
             sigstore_signatures: false,
             evidence: true,

@@ -238,6 +238,7 @@ impl Destination for OciDestination {
                 check_writable(layout.path())
             }
         }
+            only_images: false,
     }
 
     /// A blob counts as there when the file with its name was read and is what the name says: one that was damaged
