@@ -446,8 +446,25 @@ fn an_attestation_in_the_index_goes_with_what_it_attests() {
     let receipt: Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(receipt["manifests"].as_array().unwrap().len(), 3, "the attestations are gone");
     assert_eq!(counts(&receipt["evidence"]), [2, 0, 0, 2]);
-    let warned = run.err.lines().filter(|line| line.contains("stays behind")).count();
-    assert_eq!(warned, 2, "{run:?}");
+    let warned: Vec<&str> = run.err.lines().filter(|line| line.contains("stays behind")).collect();
+    assert_eq!(warned.len(), 2, "{run:?}");
+    let skipped = receipt["evidence"]["skippedPieces"].as_array().unwrap();
+    let index = run_raw(&place, "oci:image:v1");
+    for (entry, piece) in [1, 3].into_iter().zip(skipped) {
+        let (attested, digest) =
+            (&index["manifests"][entry - 1]["digest"], &index["manifests"][entry]["digest"]);
+        assert_eq!((&piece["digest"], &piece["manifest"]), (digest, attested), "{receipt:#}");
+        let says = format!("{} of {}", digest.as_str().unwrap(), attested.as_str().unwrap());
+        assert!(warned.iter().any(|line| line.contains(&says)), "{says}: {warned:?}");
+    }
+    let plan = place.run(&line.replace("--json", "--json --dry-run").replace("oci:out", "oci:new"));
+    let plan: Value = serde_json::from_str(&plan.out).unwrap();
+    let left = plan["evidence"].as_array().unwrap();
+    assert_eq!(left.len(), 2, "{plan:#}");
+    for (left, skipped) in left.iter().zip(skipped) {
+        assert_eq!((&left["action"], &left["digest"]), (&"leave".into(), &skipped["digest"]));
+        assert_eq!(left["subject"], skipped["manifest"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What became of evidence, for people and for machines.
 
-use securecp_copy::{Counts, EvidenceFate, EvidenceReceipt, Plan, Skipped, WrittenImage};
+use securecp_copy::{
+    Counts, EvidenceFate, EvidenceKind, EvidenceReceipt, Plan, Skipped, WrittenImage,
+};
 use serde_json::{Value, json};
 
 /// What becomes of each piece, before anything is done.
@@ -24,7 +26,8 @@ struct Planned {
     verified: Option<String>,
 }
 
-/// Pieces of evidence, then what no route can carry. Attestations that an index names are among its manifests.
+/// Pieces of evidence, then what no route can carry, then the attestations that leave their index; those that stay in it
+/// are among its manifests.
 fn planned(plan: &Plan) -> Vec<Planned> {
     let pieces = plan.evidence().iter().map(|one| {
         let piece = plan.piece(one.work);
@@ -54,7 +57,21 @@ fn planned(plan: &Plan) -> Vec<Planned> {
             verified: None,
         })
     });
-    pieces.chain(left).collect()
+    pieces.chain(left).chain(left_attestations(plan)).collect()
+}
+
+fn left_attestations(plan: &Plan) -> impl Iterator<Item = Planned> {
+    plan.attestations().iter().filter_map(|one| {
+        Some(Planned {
+            digest: plan.found(one.found).subject.manifest.digest().to_string(),
+            subject: one.subject.to_string(),
+            kind: EvidenceKind::Attestation.name(),
+            artifact_type: String::new(),
+            action: "leave",
+            why: Some(one.fate.why()?),
+            verified: None,
+        })
+    })
 }
 
 impl Planned {

@@ -76,6 +76,7 @@ impl EvidenceReceipt {
             let manifest = carried.manifest_of(one.work.piece);
             making.count(manifest, piece.kind, &one.fate);
             if let Some(why) = one.fate.why() {
+                let manifest = making.digest(manifest);
                 making.skip(manifest, (piece.digest.clone(), piece.kind), why);
             }
         }
@@ -83,7 +84,8 @@ impl EvidenceReceipt {
             let counts = making.row(left.manifest, left.kind);
             counts.found += 1;
             counts.skipped += 1;
-            making.skip(left.manifest, (left.digest.clone(), left.kind), left.why.clone());
+            let manifest = making.digest(left.manifest);
+            making.skip(manifest, (left.digest.clone(), left.kind), left.why.clone());
         }
         making.attestations(storage);
         making.done()
@@ -113,9 +115,12 @@ impl Making<'_> {
         }
     }
 
-    fn skip(&mut self, manifest: usize, (digest, kind): (Digest, EvidenceKind), why: String) {
+    fn digest(&self, manifest: usize) -> Digest {
         let found = self.plan.admitted()[self.route].found();
-        let manifest = found.manifests()[manifest].subject.manifest.digest().clone();
+        found.manifests()[manifest].subject.manifest.digest().clone()
+    }
+
+    fn skip(&mut self, manifest: Digest, (digest, kind): (Digest, EvidenceKind), why: String) {
         self.skipped.push(Skipped { digest, kind, manifest, why });
     }
 
@@ -124,11 +129,10 @@ impl Making<'_> {
         let (plan, route) = (self.plan, self.route);
         let ours = plan.attestations().iter();
         for one in ours.filter(|one| one.storage == storage && one.found.route == route) {
-            let manifest = one.found.manifest;
-            self.count(manifest, EvidenceKind::Attestation, &one.fate);
+            self.count(one.found.manifest, EvidenceKind::Attestation, &one.fate);
             if let Some(why) = one.fate.why() {
                 let digest = plan.found(one.found).subject.manifest.digest().clone();
-                self.skip(manifest, (digest, EvidenceKind::Attestation), why);
+                self.skip(one.subject.clone(), (digest, EvidenceKind::Attestation), why);
             }
         }
     }

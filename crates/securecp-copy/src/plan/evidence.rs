@@ -62,6 +62,8 @@ pub struct PlannedAttestation {
     pub storage: usize,
     /// Its manifest.
     pub found: FoundId,
+    /// The manifest that it attests.
+    pub subject: Digest,
     /// What becomes of it.
     pub fate: EvidenceFate,
 }
@@ -81,14 +83,15 @@ impl EvidenceDesk<'_, '_> {
         for route in &self.builder.there.routes {
             for (manifest, found) in self.builder.manifests_of(*route).iter().enumerate() {
                 let index = FoundId { route: *route, manifest };
-                let attested = found.entries.iter().filter(|(at, _)| found.attests(*at).is_some());
-                for (position, child) in attested {
+                let attested = found.entries.iter();
+                let attested = attested.filter_map(|entry| Some((entry, found.attests(entry.0)?)));
+                for ((position, child), subject) in attested {
                     let child = FoundId { manifest: *child, ..index };
-                    let fate = self.attestation(index, *position, child);
                     planned.push(PlannedAttestation {
                         storage: self.builder.storage,
                         found: child,
-                        fate,
+                        subject: subject.clone(),
+                        fate: self.attestation(index, *position, child),
                     });
                 }
             }
