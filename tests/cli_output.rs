@@ -271,9 +271,16 @@ fn signatures_of_a_registry_image_live_where_registries_d_says() {
 fn a_shared_blob_directory_holds_the_blobs_of_layouts() {
     let place = Place::new();
     let digest = image::single(&place.path("image"));
-    std::fs::create_dir(place.path("blobs")).unwrap();
-    place.ok("copy -q --dest-shared-blob-dir blobs oci:image:v1 oci:out:v1");
-    assert!(place.exists(&format!("blobs/sha256/{}", &digest[7..])));
+    place.write("file", "");
+    let run = place.run(
+        "copy -q --policy accept.json --dest-shared-blob-dir file/blobs oci:image:v1 oci:out:v1",
+    );
+    assert!(run.code == 1 && run.err.contains("file"), "{run:?}");
+    place.ok("copy -q --dry-run --dest-shared-blob-dir store/blobs oci:image:v1 oci:out:v1");
+    assert!(!place.exists("store") && !place.exists("out"));
+    place.ok("copy -q --dest-shared-blob-dir store/blobs oci:image:v1 oci:out:v1");
+    assert!(place.exists(&format!("store/blobs/sha256/{}", &digest[7..])));
+    std::fs::rename(place.path("store/blobs"), place.path("blobs")).unwrap();
     place.ok("copy -q --src-shared-blob-dir blobs oci:out:v1 dir:back");
     assert_eq!(image::digest(&place.read("back/manifest.json")), digest);
     assert_eq!(place.run("inspect --shared-blob-dir blobs oci:out:v1").code, 0);

@@ -187,6 +187,28 @@ fn is_whole(mut blob: Layer<'_>, scope: &Scope) -> Result<bool, TransportError> 
     }
 }
 
+/// Whether a folder can be written, or made together with those that it is to be in.
+fn check_makable(path: &Path) -> Result<(), TransportError> {
+    let is_there = |folder: &&Path| fs::symlink_metadata(folder).is_ok();
+    let above = path.ancestors().map(|folder| match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    });
+    let folder = above.into_iter().find(is_there).unwrap_or(path);
+    check_writable(folder)?;
+    Folder::open(folder).map(|_| ())
+}
+
+/// A folder, made where it is missing as the reference does.
+fn made(path: &Path) -> Result<Folder, TransportError> {
+    fs::create_dir_all(path).map_err(|source| TransportError::Io {
+        operation: "creating",
+        path: path.to_owned(),
+        source,
+    })?;
+    Folder::open(path)
+}
+
 fn refused(path: &Path, found: &str) -> TransportError {
     TransportError::Occupied {
         path: path.to_owned(),
@@ -217,6 +239,7 @@ impl Destination for OciDestination {
         Accepts {
             manifests: &[ManifestKind::OciManifest, ManifestKind::OciIndex],
             indexes: true,
+            only_images: false,
             simple_signatures: false,
             sigstore_signatures: false,
             evidence: true,
@@ -227,7 +250,7 @@ impl Destination for OciDestination {
     fn check(&self, scope: &Scope) -> Result<(), TransportError> {
         scope.check()?;
         if let Some(shared) = &self.shared_blobs {
-            check_writable(shared)?;
+            check_makable(shared)?;
         }
         match self.present()? {
             Present::Nothing => check_writable(self.path.parent()),
@@ -238,7 +261,6 @@ impl Destination for OciDestination {
                 check_writable(layout.path())
             }
         }
-            only_images: false,
     }
 
     /// A blob counts as there when the file with its name was read and is what the name says: one that was damaged
@@ -334,7 +356,7 @@ impl Destination for OciDestination {
         let layout = Folder::open(building.path())?;
         let own_blobs = layout.make(BLOBS)?;
         let blobs = match &self.shared_blobs {
-            Some(shared) => Folder::open(shared)?,
+            Some(shared) => made(shared)?,
             None => own_blobs,
         };
         self.hold(&blobs, scope)?;
