@@ -59,8 +59,10 @@ pub enum LayerError {
         problem: String,
     },
     /// Compressed bytes are not what their format asks for, or more than is safe.
-    #[error("layer cannot be decompressed as {codec}")]
+    #[error("layer{} cannot be decompressed as {codec}", of_layer(layer.as_ref()))]
     Decompress {
+        /// The layer's own digest, if its bytes were found to have it.
+        layer: Option<Digest>,
         /// The format, as told from the first bytes.
         codec: Codec,
         /// Why.
@@ -125,6 +127,10 @@ impl LayerError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Source { source, .. } if source.transient)
     }
+}
+
+fn of_layer(layer: Option<&Digest>) -> String {
+    layer.map(|layer| format!(" {layer}")).unwrap_or_default()
 }
 
 /// Why a codec gave up.

@@ -7,7 +7,9 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{OCI_GZIP, descriptor, drain, gzip, layer, plain, run, sha256, text, to, tool, zstd};
+use common::{
+    Cut, OCI_GZIP, descriptor, drain, gzip, layer, plain, run, sha256, text, to, tool, zstd,
+};
 use proptest::prelude::*;
 use securecp_layer::{
     CHUNK, CheckDiffId, Codec, Compression, FoundDiffId, Layer, LayerError, Recompress, Scope,
@@ -223,6 +225,33 @@ fn a_lying_diff_id_fails_at_finish() {
         while layer.next().unwrap().is_some() {}
         assert!(matches!(layer.finish(), Err(LayerError::DiffId { .. })), "{compression:?}");
     }
+}
+
+#[test]
+fn what_cannot_be_decompressed_is_called_altered_if_it_is() {
+    let packed = made(&to(gzip(6), 1), &text(21, 2_000_000), &[CHUNK]);
+    let mut altered = packed.clone();
+    altered[5_000..5_100].fill(0xff);
+    let read = |bytes: &[u8], promised: &[u8]| {
+        let source = Cut { rest: bytes.to_vec().into(), sizes: vec![10_000], turn: 0 };
+        let layer = Layer::verified(descriptor(OCI_GZIP, promised), source);
+        let plain = plain();
+        let mut layer = layer.pipe(Some(&plain)).unwrap();
+        loop {
+            match layer.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it was decompressed"),
+                Err(error) => break error,
+            }
+        }
+    };
+    let error = read(&altered, &packed);
+    assert!(matches!(error, LayerError::Altered { .. }), "{error}");
+    let error = read(&altered[..9_000], &packed);
+    assert!(matches!(error, LayerError::Short { .. }), "{error}");
+    let error = read(&altered, &altered);
+    let expected = format!("layer {} cannot be decompressed as gzip", sha256(&altered));
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Unpack {
 }
 
 fn broken(codec: Codec, source: CodecError) -> LayerError {
-    LayerError::Decompress { codec, source }
+    LayerError::Decompress { layer: None, codec, source }
 }
 
 /// Pulls until the format can be told, or the blob ends (then the second value is true).
@@ -135,6 +135,23 @@ impl<'a> Decoded<'a> {
         Ok(Some(std::mem::take(&mut self.input)).filter(|chunk| !chunk.is_empty()))
     }
 
+    fn pulled(&mut self) -> Result<Option<Bytes>, LayerError> {
+        let mut unpack = self.started()?;
+        let next = if unpack.is_plain() { self.verbatim()? } else { self.decoded(&mut unpack)? };
+        self.unpack = Some(unpack);
+        Ok(next)
+    }
+
+    /// Whose fault it is that the bytes cannot be decompressed: that is told by the rest of them. If they are not those
+    /// promised, that is what went wrong.
+    fn judged(&mut self, codec: Codec, source: CodecError) -> LayerError {
+        let inner = std::mem::replace(&mut self.inner, Box::new(Spent));
+        match read_out(inner, &self.scope) {
+            Ok(found) => LayerError::Decompress { layer: Some(found.digest), codec, source },
+            Err(error) => error,
+        }
+    }
+
     fn decoded(&mut self, unpack: &mut Unpack) -> Result<Option<Bytes>, LayerError> {
         let mut out = Vec::with_capacity(CHUNK);
         loop {
@@ -150,15 +167,36 @@ impl<'a> Decoded<'a> {
     }
 }
 
+/// Reads what is left and says what all of it was.
+fn read_out(mut inner: Box<dyn Stage + '_>, scope: &Scope) -> Result<Descriptor, LayerError> {
+    while inner.next()?.is_some() {
+        scope.check()?;
+    }
+    inner.finish()
+}
+
+/// Stands where a stage was that was read out.
+struct Spent;
+
+impl Stage for Spent {
+    fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
+        Err(LayerError::FinishedEarly)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
+        Err(LayerError::FinishedEarly)
+    }
+}
+
 impl Stage for Decoded<'_> {
     fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
         if self.ended {
             return Ok(None);
         }
-        let mut unpack = self.started()?;
-        let next = if unpack.is_plain() { self.verbatim()? } else { self.decoded(&mut unpack)? };
-        self.unpack = Some(unpack);
-        Ok(next)
+        self.pulled().map_err(|error| match error {
+            LayerError::Decompress { layer: None, codec, source } => self.judged(codec, source),
+            other => other,
+        })
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {

@@ -12,9 +12,9 @@ use securecp_oci::{Algorithm, Descriptor, Digest, MediaType};
 
 /// Bytes that come in chunks of the given sizes, over and over.
 pub(crate) struct Cut {
-    rest: Bytes,
-    sizes: Vec<usize>,
-    turn: usize,
+    pub(crate) rest: Bytes,
+    pub(crate) sizes: Vec<usize>,
+    pub(crate) turn: usize,
 }
 
 impl Chunks for Cut {
