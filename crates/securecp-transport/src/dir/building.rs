@@ -82,7 +82,7 @@ impl Building {
     pub(super) fn put_in_place(self, path: &Path) -> Result<(), Unplaced> {
         match (look(path)?, self.way) {
             (_, Way::Inside) => settle(&self.open, &Folder::open(path)?)?,
-            (Present::Nothing, Way::Beside) => rename(self.path(), path)?,
+            (Present::Nothing, Way::Beside) => appear(self.path(), path)?,
             (Present::EmptyFolder | Present::Image, Way::Beside) => {
                 self.take_mode(path)?;
                 self.exchange(path)?;
@@ -152,6 +152,20 @@ impl Building {
 pub(super) fn is_mount_point(path: &Path) -> bool {
     let found = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::empty());
     found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Gives a folder a name that nothing had. A rename of a folder replaces nothing but an empty folder.
+fn appear(from: &Path, to: &Path) -> Result<(), TransportError> {
+    rustix::fs::rename(from, to).map_err(|errno| match errno {
+        Errno::NOTEMPTY | Errno::EXIST => TransportError::Occupied {
+            path: to.to_owned(),
+            problem:
+                "expected nothing there as when this copy began, found a folder that is not empty: \
+                      another copy put an image there meanwhile"
+                    .to_owned(),
+        },
+        errno => io_error("creating", to, errno),
+    })
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), TransportError> {
@@ -288,6 +302,19 @@ mod tests {
         assert!(path.join("new").exists() && !path.join("old").exists());
         drop(building);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_slower_of_two_copies_says_that_there_was_another() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("new"), place.path().join("image"));
+        [&from, &to].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        fs::write(to.join(MANIFEST), "theirs").unwrap();
+        let error = appear(&from, &to).unwrap_err();
+        assert!(error.to_string().contains("another copy put an image there"), "{error}");
+        assert_eq!(fs::read_to_string(to.join(MANIFEST)).unwrap(), "theirs");
+        fs::remove_file(to.join(MANIFEST)).unwrap();
+        appear(&from, &to).unwrap();
     }
 
     #[test]
