@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use securecp_net::{ClientIdentity, TlsOptions};
 
-use crate::{Environment, Problem};
+use crate::{Environment, Problem, is_there};
 
 /// Adds what the first existing directory for `host` holds, or what `named` holds.
 pub(crate) fn add(
@@ -36,9 +36,9 @@ fn directories(host: &str, environment: &Environment) -> Vec<PathBuf> {
 }
 
 fn list_if_there(directory: &Path) -> Result<Option<Vec<PathBuf>>, Problem> {
-    match fs::metadata(directory) {
-        Ok(found) if found.is_dir() => unless_closed(directory, list_files(directory)),
-        Ok(_) => Ok(None),
+    match is_there(directory) {
+        Ok(true) => unless_closed(directory, list_files(directory)),
+        Ok(false) => Ok(None),
         Err(error) => unless_closed(directory, Err(error)),
     }
 }
@@ -48,7 +48,6 @@ fn list_if_there(directory: &Path) -> Result<Option<Vec<PathBuf>>, Problem> {
 fn unless_closed<T>(directory: &Path, found: io::Result<T>) -> Result<Option<T>, Problem> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             tracing::warn!("certificates in {}: {error}, passed over", directory.display());
             Ok(None)
@@ -123,7 +122,7 @@ mod tests {
             unless_closed::<()>(Path::new("/certs"), Err(kind.into())).map_err(|e| e.to_string())
         };
         assert_eq!(outcome(io::ErrorKind::PermissionDenied), Ok(None));
-        assert_eq!(outcome(io::ErrorKind::NotFound), Ok(None));
+        assert!(outcome(io::ErrorKind::NotFound).is_err(), "a link that leads nowhere");
         assert!(outcome(io::ErrorKind::InvalidData).unwrap_err().contains("/certs"));
         assert_eq!(unless_closed(Path::new("/certs"), Ok(1)).unwrap(), Some(1));
         let root = tempfile::tempdir().unwrap();
@@ -151,6 +150,13 @@ mod tests {
             assert!(error.contains("missing"), "{error}");
             fs::remove_file(user.join(half)).unwrap();
         }
+        fs::remove_dir_all(&user).unwrap();
+        std::os::unix::fs::symlink("/nowhere/certs", &user).unwrap();
+        let error = added(root.path()).unwrap_err().to_string();
+        assert!(error.contains("home/.config"), "the system's are not taken instead: {error}");
+        fs::remove_file(&user).unwrap();
+        fs::write(&user, "a file").unwrap();
+        added(root.path()).unwrap_err();
         let named = add(
             TlsOptions::default(),
             "x",

@@ -1,5 +1,7 @@
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Where this process looks for configuration. Read once from the environment; a value, so that tests can make another.
@@ -80,6 +82,50 @@ impl Environment {
     }
 }
 
+/// Whether there is something at `path`: configuration that cannot be looked at must not count as absent. A link that leads
+/// nowhere, here or above, is something.
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+            Some(above) if is_there(above)? => fs::metadata(above).map(|_| false),
+            _ => Ok(false),
+        },
+        Err(error) => Err(error),
+    }
+}
+
 fn path(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_absence_itself_counts_as_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        symlink("/nowhere/at/all", at("dangling")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        symlink(folder.path(), at("here")).unwrap();
+        for there in ["file", "link", "dangling", "circle", "here/file", ""] {
+            assert!(is_there(&at(there)).unwrap(), "{there}");
+        }
+        for absent in ["none", "none/none", "here/none", "here/none/none"] {
+            assert!(!is_there(&at(absent)).unwrap(), "{absent}");
+        }
+        for unknown in ["dangling/x", "dangling/x/y", "circle/x", "file/x"] {
+            is_there(&at(unknown)).unwrap_err();
+        }
+        assert!(!is_there(Path::new("no-such-file-of-ours")).unwrap());
+    }
 }

@@ -50,7 +50,7 @@ pub use auth::{Credentials, Key};
 pub use beside::{Beside, Referrers};
 pub use client::{Client, ManifestHead, ManifestName, PutManifest};
 pub use download::Download;
-pub use environment::Environment;
+pub use environment::{Environment, is_there};
 pub use error::{Class, Operation, Problem, RegistryError};
 pub use login::{AuthStore, LoggedOut};
 pub use reply::{Code, Refusal};

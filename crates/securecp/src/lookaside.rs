@@ -1,13 +1,14 @@
 //! Where the signatures of registry images live: registries.d, or the usual place.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use securecp_net::{HttpClient, Net, TlsOptions};
 use securecp_oci::{Escaped, ImageIdentity, ImageName, Reference, Transport};
+use securecp_registry::is_there;
 use securecp_transport::{
     SignatureLocation, SignatureLocator, SignatureStorage, SignatureStorages,
 };
@@ -37,18 +38,9 @@ impl Lookaside {
     pub(crate) fn load(given: Option<&Path>) -> Result<Self, Failure> {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let user = home.as_ref().map(|home| home.join(".config/containers/registries.d"));
-        let folder = match (
-            given,
-            match user {
-                Some(folder) if folder.try_exists().context("looking for registries.d")? => {
-                    Some(folder)
-                }
-                _ => None,
-            },
-        ) {
-            (Some(given), _) => given.to_owned(),
-            (None, Some(user)) => user,
-            (None, None) => PathBuf::from(SYSTEM),
+        let folder = match given {
+            Some(given) => given.to_owned(),
+            None => usual_folder(user).context("looking for registries.d")?,
         };
         if given.is_some() && !folder.is_dir() {
             let text = format!("--registries.d {}: expected a directory", folder.display());
@@ -116,12 +108,22 @@ fn locator(base: &LookasideBase, reference: &Reference) -> SignatureLocator {
     })
 }
 
+/// The user's folder if there is one, which cannot be passed over because it cannot be looked at.
+fn usual_folder(user: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    match user {
+        Some(folder) if is_there(&folder).with_context(|| folder.display().to_string())? => {
+            Ok(folder)
+        }
+        _ => Ok(PathBuf::from(SYSTEM)),
+    }
+}
+
 /// Every `*.yaml` in a folder, by name; a folder that does not exist is empty.
 fn read_folder(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    if !is_there(folder)? {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder)?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
@@ -174,6 +176,18 @@ mod tests {
         assert!(Lookaside::load(Some(Path::new("/nonexistent"))).is_err(), "it was named");
         fs::write(folder.path().join("d.yaml"), "docker: [").unwrap();
         assert!(Lookaside::load(Some(folder.path())).unwrap_err().to_string().contains("d.yaml"));
+    }
+
+    #[test]
+    fn a_folder_that_leads_nowhere_is_no_empty_one() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("registries.d");
+        assert_eq!(usual_folder(Some(folder.clone())).unwrap(), Path::new(SYSTEM));
+        assert!(read_folder(&folder).unwrap().is_empty());
+        std::os::unix::fs::symlink("/nowhere/registries.d", &folder).unwrap();
+        assert_eq!(usual_folder(Some(folder.clone())).unwrap(), folder);
+        read_folder(&folder).unwrap_err();
+        usual_folder(Some(folder.join("below"))).unwrap_err();
     }
 
     /// Signatures that a registry keeps or has attached do not depend on a home.

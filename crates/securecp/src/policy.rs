@@ -1,10 +1,11 @@
 //! Where the trust policy is found, and how its key files are read.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use securecp_registry::is_there;
 use securecp_trust::{KEY_LIMIT, POLICY_LIMIT, Policy};
 
 use crate::failure::Failure;
@@ -50,10 +51,8 @@ fn find(variable: Variable<'_>) -> Result<Policy, Failure> {
     }
     let places = places(variable);
     for path in &places {
-        match read_bounded(path, POLICY_LIMIT) {
-            Ok(bytes) => return parse(path, &bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(path, error).into()),
+        if is_there(path).map_err(|error| unreadable(path, error))? {
+            return parse(path, &read(path)?);
         }
     }
     Err(nowhere(&places))
@@ -143,6 +142,10 @@ mod tests {
         assert!(error.contains("Default policy is missing"), "{error}");
         fs::remove_file(folder.join("policy.json")).unwrap();
         fs::create_dir(folder.join("policy.json")).unwrap();
+        assert!(find(&variables(&set)).unwrap_err().to_string().contains("loading trust policy"));
+        // The policy lives elsewhere, in a volume that is not mounted now: the system's does not stand in for it.
+        fs::remove_dir(folder.join("policy.json")).unwrap();
+        std::os::unix::fs::symlink("/nowhere/policy.json", folder.join("policy.json")).unwrap();
         assert!(find(&variables(&set)).unwrap_err().to_string().contains("loading trust policy"));
     }
 

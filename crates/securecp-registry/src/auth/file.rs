@@ -11,7 +11,7 @@ use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Serializer, Value};
 use zeroize::Zeroizing;
 
-use crate::Credentials;
+use crate::{Credentials, is_there};
 use crate::auth::key::Key;
 
 /// Largest file read, in bytes.
@@ -37,9 +37,9 @@ impl AuthFile {
     /// Reads the file; `None` if there is none. `.dockercfg` is the inner table alone.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, String> {
         let shown = path.display();
-        let bytes = match read_bounded(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let bytes = match read_if_there(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
             Err(error) => return Err(format!("reading {shown}: {error}")),
         };
         let legacy = path.file_name().is_some_and(|name| name == ".dockercfg");
@@ -177,10 +177,13 @@ fn decode(auth: &str) -> Result<Option<(String, String)>, String> {
     Ok(Some((user.to_owned(), password.trim_end_matches('\0').to_owned())))
 }
 
-fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_if_there(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    if !is_there(path)? {
+        return Ok(None);
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     File::open(path)?.take(LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -301,6 +304,9 @@ mod tests {
         file.set("r.example", "u", "p").unwrap();
         file.write().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let nowhere = folder.path().join("nowhere.json");
+        std::os::unix::fs::symlink("/nowhere/real.json", &nowhere).unwrap();
+        assert!(AuthFile::read(&nowhere).is_err() && AuthFile::read_or_new(&nowhere).is_err());
         assert!(fs::read_to_string(&real).unwrap().contains("r.example"));
     }
 }

@@ -3,6 +3,8 @@
 mod entry;
 mod search;
 
+use std::fs::File as OpenFile;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use securecp_oci::{Escaped, Reference};
@@ -169,11 +171,13 @@ fn check_names(file: &File) -> Result<(), String> {
 
 fn read(path: &Path) -> Result<String, String> {
     let failed = |why: String| format!("reading {}: {why}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if size > LIMIT {
-        return Err(failed(format!("{size} bytes, the limit is {LIMIT}")));
+    let mut text = String::new();
+    let opened = OpenFile::open(path).map_err(|error| failed(error.to_string()))?;
+    let size = opened.take(LIMIT + 1).read_to_string(&mut text);
+    match size.map_err(|error| failed(error.to_string()))? {
+        size if size as u64 > LIMIT => Err(failed(format!("expected at most {LIMIT} bytes"))),
+        _ => Ok(text),
     }
-    std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -343,6 +347,11 @@ mod tests {
         let last = put("last.conf", &to("c.example", "last.example"));
         let overridden = Environment { registries_conf_override: Some(last), ..of_variable };
         assert_eq!(place(&overridden, None, "c.example/x"), "last.example/x:latest");
+        let masked = root.path().join("home/.config/containers/registries.conf.d/10-a.conf");
+        std::os::unix::fs::symlink("/dev/null", masked).unwrap();
+        fs::remove_file(root.path().join("etc/containers/registries.rootless.conf.d/1000/30.conf"))
+            .unwrap();
+        assert_eq!(place(&environment, None, "a.example/x"), "etc.example/x:latest");
         let missing = root.path().join("missing.conf");
         assert!(Conf::load(Some(&missing), &environment).is_err());
     }

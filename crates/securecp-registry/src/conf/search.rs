@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Environment;
+use crate::{Environment, is_there};
 
 /// The files that apply, in the order in which they are read; later ones win.
 pub(super) fn files(
@@ -17,7 +17,7 @@ pub(super) fn files(
         must_exist(required)?;
         files.push(required.to_owned());
     } else {
-        files.extend(places(environment, "registries.conf").into_iter().find(|path| path.exists()));
+        files.extend(first(places(environment, "registries.conf"))?);
     }
     // A file of the environment stands for everything; one of the command line only for the main file.
     if named.is_some() || of_variable.is_none() {
@@ -31,7 +31,21 @@ pub(super) fn files(
 }
 
 fn must_exist(path: &Path) -> Result<(), String> {
-    fs::metadata(path).map(drop).map_err(|error| format!("reading {}: {error}", path.display()))
+    fs::metadata(path).map(drop).map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("reading {}: {error}", path.display())
+}
+
+/// The first that is there; one that cannot be looked at ends the search.
+fn first(places: Vec<PathBuf>) -> Result<Option<PathBuf>, String> {
+    for place in places {
+        if is_there(&place).map_err(|error| failed(&place, &error))? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 /// `containers/NAME` of the user, of this machine, and of the vendor.
@@ -72,16 +86,20 @@ fn drop_in_names(uid: u32) -> Vec<String> {
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: io::Error| format!("reading {}: {error}", directory.display());
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
+    try_list(directory).map_err(|error| failed(directory, &error))
+}
+
+/// Every `*.conf` but directories, as the reference has it: what then cannot be read is an error.
+fn try_list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    if !is_there(directory)? {
+        return Ok(Vec::new());
+    }
     let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "conf") && path.is_file() {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        let named_so = path.extension().is_some_and(|extension| extension == "conf");
+        if named_so && !entry.file_type()?.is_dir() {
             files.push(path);
         }
     }

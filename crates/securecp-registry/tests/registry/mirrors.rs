@@ -123,3 +123,38 @@ fn a_broken_file_is_an_error_for_every_registry() {
     assert_eq!(error.class(), Class::Local);
     assert!(error.to_string().contains("version 1"), "{error}");
 }
+
+/// A file of the configuration that cannot be looked at is not one that is not there.
+#[test]
+fn a_drop_in_that_cannot_be_read_does_not_open_what_it_blocks() {
+    let conf = "[[registry]]\nlocation=\"r.example\"\nblocked=true\n";
+    let folder = "etc/containers/registries.conf.d";
+    let prepare = |root: &TempDir| {
+        let folder = root.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join("50-block.conf")
+    };
+    let refused = |root: &TempDir| {
+        let access = Access { environment: Environment::inside(root.path()), ..plain() };
+        Registries::new(Net::default(), access).client(&"r.example/a".parse().unwrap()).is_err()
+    };
+    let root = TempDir::new().unwrap();
+    std::fs::write(prepare(&root), conf).unwrap();
+    assert!(refused(&root), "it blocks while it can be read");
+    // The file lives elsewhere, in a volume that is not mounted now.
+    let root = TempDir::new().unwrap();
+    std::os::unix::fs::symlink("/nowhere/50-block.conf", prepare(&root)).unwrap();
+    assert!(refused(&root), "a drop-in that leads nowhere is passed over");
+}
+
+/// The main file, where looking at it fails with something else than its absence.
+#[test]
+fn a_main_file_that_cannot_be_looked_at_is_an_error() {
+    let root = TempDir::new().unwrap();
+    let system = root.path().join("etc/containers/registries.conf");
+    std::fs::create_dir_all(system.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("registries.conf", &system).unwrap();
+    let access = Access { environment: Environment::inside(root.path()), ..plain() };
+    let made = Registries::new(Net::default(), access).client(&"r.example/a".parse().unwrap());
+    assert!(made.is_err(), "a loop of links is taken for no file");
+}
