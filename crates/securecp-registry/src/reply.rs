@@ -75,12 +75,12 @@ impl Refusal {
         if self.is_rate_limit() {
             return Class::RateLimited;
         }
-        if self.status == StatusCode::INSUFFICIENT_STORAGE || self.speaks_of(&["quota"]) {
-            return Class::Quota;
-        }
         match self.status.as_u16() {
-            401 | 403 | 407 => Class::Auth,
+            401 | 407 => Class::Auth,
             404 => Class::NotFound,
+            507 => Class::Quota,
+            _ if self.is_quota() => Class::Quota,
+            403 => Class::Auth,
             409 | 412 => Class::Conflict,
             status if status >= 500 => Class::Server,
             _ => self.class_of_codes(),
@@ -97,9 +97,26 @@ impl Refusal {
     /// 429, its code, or GHCR's secondary limit, which comes as 403.
     fn is_rate_limit(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
-            || self.codes.iter().any(|code| code.code == "TOOMANYREQUESTS")
+            || self.has_code("TOOMANYREQUESTS")
             || (self.status == StatusCode::FORBIDDEN
-                && (self.retry_after.is_some() || self.speaks_of(&["secondary rate limit"])))
+                && (self.retry_after.is_some() || self.speaks_of("secondary rate limit")))
+    }
+
+    /// Nothing but words tells a full quota from other reasons to refuse, and the name of a repository is no such word.
+    fn is_quota(&self) -> bool {
+        let is_word = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            text.split(|c: char| !(c.is_ascii_alphanumeric() || "/-_".contains(c)))
+                .any(|part| matches!(part, "quota" | "quotas"))
+        };
+        let refuses = self.status.is_client_error() || self.has_code("DENIED");
+        let said = self.codes.iter().any(|code| is_word(&code.message)) || is_word(&self.text);
+        let coded = self.codes.iter().any(|code| code.code.contains("QUOTA"));
+        coded || (refuses && said)
+    }
+
+    fn has_code(&self, wanted: &str) -> bool {
+        self.codes.iter().any(|code| code.code == wanted)
     }
 
     /// Some registries answer 400 with a code that says more than the status.
@@ -110,11 +127,8 @@ impl Refusal {
         }
     }
 
-    fn speaks_of(&self, words: &[&str]) -> bool {
-        let said = |text: &str| {
-            let text = text.to_ascii_lowercase();
-            words.iter().any(|word| text.contains(word))
-        };
+    fn speaks_of(&self, words: &str) -> bool {
+        let said = |text: &str| text.to_ascii_lowercase().contains(words);
         self.codes.iter().any(|code| said(&code.message)) || said(&self.text)
     }
 }
@@ -257,6 +271,15 @@ mod tests {
             ),
             (coded(503, "TOOMANYREQUESTS", ""), Class::RateLimited, true),
             (coded(403, "DENIED", "storage quota exceeded"), Class::Quota, false),
+            (coded(500, "DENIED", "Quota: 5 GiB"), Class::Quota, false),
+            (coded(409, "QUOTA_EXCEEDED", ""), Class::Quota, false),
+            (refusal(507, ""), Class::Quota, false),
+            (refusal(413, "over quota."), Class::Quota, false),
+            (coded(401, "UNAUTHORIZED", "quota"), Class::Auth, false),
+            (coded(403, "DENIED", "acme/quota-service: denied"), Class::Auth, false),
+            (coded(403, "DENIED", "acme/quota: denied"), Class::Auth, false),
+            (coded(404, "NOT_FOUND", "quota not found"), Class::NotFound, false),
+            (coded(500, "UNKNOWN", "quota"), Class::Server, true),
             (refusal(412, ""), Class::Conflict, false),
             (refusal(413, ""), Class::Invalid, false),
             (coded(400, "MANIFEST_INVALID", ""), Class::Invalid, false),
