@@ -93,8 +93,9 @@ impl TokenRequest<'_> {
         if response.status() != 200 {
             return Err(Refusal::read(response, scope).into());
         }
+        let media_type = response.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(ANSWER, scope)?;
-        parse(&body, start)
+        parse(&body, &media_type, start)
     }
 
     /// The token request of Docker's specification, with the credentials as Basic.
@@ -145,14 +146,14 @@ impl TokenRequest<'_> {
     }
 }
 
-fn parse(body: &[u8], start: Instant) -> Result<Token, Problem> {
-    let unreadable = || {
-        let text = String::from_utf8_lossy(&body[..body.len().min(50)]);
-        // The beginning of the answer helps; it is shown only if it cannot hold a token.
-        let shown = if text.contains("token") { String::new() } else { text.into_owned() };
-        Problem::Protocol(format!("decoding bearer token: {:?}", Escaped::new(&shown).to_string()))
+fn parse(body: &[u8], media_type: &str, start: Instant) -> Result<Token, Problem> {
+    // Of the answer itself nothing is shown: it may be the token.
+    let unreadable = |_| {
+        let (size, media_type) = (body.len(), Escaped::new(media_type).limit(80));
+        let found = format!("found {size} bytes of media type \"{media_type}\"");
+        Problem::Protocol(format!("decoding bearer token: expected JSON, {found}"))
     };
-    let value = json::parse(body, Limits::bytes(ANSWER)).map_err(|_| unreadable())?;
+    let value = json::parse(body, Limits::bytes(ANSWER)).map_err(unreadable)?;
     let text = |key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let token = text("token").or_else(|| text("access_token"));
     let token = token.ok_or_else(|| Problem::Protocol("the answer has no token".to_owned()))?;
@@ -176,7 +177,7 @@ mod tests {
             (r#"{"token":"t","expires_in":4}"#, 3),
             (r#"{"token":"t","expires_in":99999999999999}"#, 77_760),
         ] {
-            let token = parse(body.as_bytes(), start).ok().unwrap();
+            let token = parse(body.as_bytes(), "", start).ok().unwrap();
             assert_eq!(token.value.expose(), "t");
             assert_eq!(token.refresh, start + Duration::from_secs(seconds), "{body}");
         }
@@ -184,11 +185,22 @@ mod tests {
 
     #[test]
     fn an_answer_without_token_is_an_error_that_shows_no_secret() {
-        for body in
-            ["", "{}", r#"{"token":""}"#, r#"{"token":"geheim""#, "<html>", r#"{"token":null}"#]
-        {
-            let Err(error) = parse(body.as_bytes(), Instant::now()) else { panic!("{body}") };
-            assert!(!error.to_string().contains("geheim"));
+        for body in [
+            "",
+            "{}",
+            r#"{"token":""}"#,
+            r#"{"token":"geheim""#,
+            r#"{"token":null}"#,
+            "<html>",
+            "geheim-0123456789abcdef",
+            "geheim\n",
+            "geheim.a.b",
+        ] {
+            let parsed = parse(body.as_bytes(), "text/html", Instant::now());
+            let Err(error) = parsed else { panic!("{body}") };
+            assert!(!error.to_string().contains("geheim"), "{error}");
+            let unreadable = !body.starts_with('{') || body.ends_with("geheim\"");
+            assert_eq!(error.to_string().contains("text/html"), unreadable, "{error}");
         }
     }
 }
