@@ -1,4 +1,6 @@
+use std::env;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use securecp_layer::Scope;
@@ -88,10 +90,8 @@ impl<'a> Helper<'a> {
         input: &[u8],
         scope: &Scope,
     ) -> Result<(bool, Zeroizing<Vec<u8>>), Problem> {
-        let program = format!("docker-credential-{}", self.name);
-        let mut command = Command::new(&program);
+        let mut command = Command::new(self.program()?);
         if let Some(path) = self.path {
-            // The program is then looked for there, too.
             command.env("PATH", path);
         }
         command.arg(verb);
@@ -104,6 +104,13 @@ impl<'a> Helper<'a> {
             RunError::HeldOpen => self.failed("something that it started holds its output open"),
         })?;
         Ok((answer.status.success(), answer.out))
+    }
+
+    /// Not from a folder that is relative to where one happens to be: that may be somebody else's.
+    fn program(&self) -> Result<PathBuf, Problem> {
+        let folders = self.path.map(OsStr::to_owned).or_else(|| env::var_os("PATH"));
+        let found = process::find(&format!("docker-credential-{}", self.name), folders);
+        found.ok_or_else(|| self.failed("no such program in the absolute folders of PATH"))
     }
 
     fn failed(&self, why: &str) -> Problem {

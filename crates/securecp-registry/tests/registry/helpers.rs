@@ -86,6 +86,27 @@ fn a_helper_that_fails_or_is_missing_is_an_error_and_not_nobody() {
     }
 }
 
+/// What lies where one happens to be may be somebody else's.
+#[test]
+fn a_helper_is_not_looked_for_in_relative_folders() {
+    let here = std::env::current_dir().unwrap();
+    let root = TempDir::new_in(&here).unwrap();
+    helper(root.path(), "keeper", KEEPER);
+    let relative = root.path().strip_prefix(&here).unwrap().join("bin");
+    let file = root.path().join("auth.json");
+    std::fs::write(&file, r#"{"credsStore":"keeper"}"#).unwrap();
+    for (folder, found) in [(relative, false), (root.path().join("bin"), true)] {
+        let program_path = Some(folder.into_os_string());
+        let environment = Environment { program_path, ..Environment::inside(root.path()) };
+        let store = AuthStore::choose(Some(&file), None, &environment).unwrap();
+        let asked = store.find(&key("r.example"), &Scope::new());
+        assert_eq!(asked.is_ok(), found);
+        let error = asked.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(found || error.contains("no such program"), "{error}");
+        assert_eq!(root.path().join("bin/kept").exists(), found, "whether it ran");
+    }
+}
+
 #[test]
 fn a_helper_that_hangs_ends_with_the_job() {
     let root = TempDir::new().unwrap();
