@@ -122,7 +122,10 @@ impl Beside {
     /// Every tag; `None` if there are too many, or the registry lists none: that proves nothing of a single tag.
     fn list(&self, scope: &Scope) -> Result<Option<Arc<HashSet<Tag>>>, RegistryError> {
         match self.client.tags_within(PAGES, scope) {
-            Ok(tags) => Ok(tags.map(|tags| Arc::new(tags.into_iter().collect()))),
+            Ok(tags) => {
+                let told = tags.filter(|tags| !tags.is_empty());
+                Ok(told.map(|tags| Arc::new(tags.into_iter().collect())))
+            }
             Err(error) if matches!(error.problem(), Problem::Stopped(_)) => Err(error),
             Err(error) => {
                 tracing::debug!(%error, "tags are not listed, each is asked for");

@@ -435,8 +435,8 @@ fn check_claim(response: &Response, bytes: &[u8]) -> Result<(), Problem> {
 fn read_tags(body: &[u8], tags: &mut Vec<Tag>) -> Result<(), String> {
     let value = json::parse(body, Limits::bytes(PAGE)).map_err(|e| format!("tag list: {e}"))?;
     let list = match value.get("tags") {
-        None | Some(Value::Null) => return Ok(()),
-        Some(list) => list.as_array().ok_or("tag list: expected an array of tags")?,
+        Some(Value::Null) => return Ok(()),
+        list => list.and_then(Value::as_array).ok_or("tag list: expected an array of tags")?,
     };
     for item in list.iter().filter(|item| !item.is_null()) {
         let text = item.as_str().ok_or("tag list: expected texts")?;

@@ -423,3 +423,21 @@ fn a_list_that_cannot_be_read_or_written_is_an_error_when_a_referrer_is_deleted(
         client.unlist_referrer(&manifest, &scope).unwrap_err();
     }
 }
+
+/// An empty list of tags proves nothing of a single tag.
+#[test]
+fn a_registry_that_lists_no_tags_has_not_said_that_there_are_none() {
+    for body in [r#"{"name":"a","tags":null}"#, r#"{"name":"a","tags":[]}"#, "{}"] {
+        let (_peer, proxy, client) = registry();
+        let (subject, scope) = (subject(&client), Scope::new());
+        let attached = image(&client, 7);
+        let tag = Attached::Attestations.tag(subject.digest()).unwrap();
+        client.put_manifest(ManifestName::Tag(&tag), &attached, &scope).unwrap();
+        let list = Reply::new(200).header("content-type", "application/json").body(body);
+        proxy.add(Rule::new("GET", "/tags/list").unwrap().with(Fault::Answer(list)));
+        assert_eq!(client.tags(&scope).is_err(), body == "{}", "{body}");
+        let beside = Beside::new(client);
+        let found = beside.attached(subject.digest(), Attached::Attestations, &scope).unwrap();
+        assert!(found.is_some(), "{body}: the tag is there and was not asked for");
+    }
+}
