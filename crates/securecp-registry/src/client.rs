@@ -179,17 +179,26 @@ impl Client {
         found.and_then(|head| head.digest).is_some_and(|digest| digest == *manifest.digest())
     }
 
-    /// Deletes a manifest; every tag that stands for it vanishes with it.
+    /// Deletes a manifest; every tag that stands for it vanishes with it. Where an answer was lost and the manifest is then
+    /// not there, it was deleted.
     ///
     /// # Errors
     /// It does not exist, or the registry does not delete it.
     pub fn delete_manifest(&self, digest: &Digest, scope: &Scope) -> Result<(), RegistryError> {
         let operation = Operation::DeleteManifest(digest.to_string());
+        let mut lost = false;
         self.host.retrying(scope, || {
             let url = self.manifest_url(ManifestName::Digest(digest), scope)?;
             let request = Ok(Request::new(Method::DELETE, url));
             let call = self.call(&operation, Grants::delete(self.path()), request)?;
-            self.host.expect(&call, &[202, 200, 204], scope).map(drop)
+            match self.host.expect(&call, &[202, 200, 204], scope) {
+                Err(error) if lost && error.is_absence() => Ok(()),
+                Err(error) => {
+                    lost |= matches!(error.class(), Class::Network | Class::Server);
+                    Err(error)
+                }
+                Ok(_) => Ok(()),
+            }
         })
     }
 

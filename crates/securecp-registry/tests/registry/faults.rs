@@ -323,3 +323,20 @@ fn a_copy_that_is_there_already_sends_no_put_and_no_blob() {
     assert!(stage.target.log().iter().all(|seen| seen.method == "HEAD"));
     assert_eq!(stage.source.requests("GET", "/blobs/"), 0);
 }
+
+/// Gone is what was wanted; what was not there before is still said.
+#[test]
+fn a_deletion_whose_answer_was_lost_has_happened() {
+    for fault in [Fault::LoseAnswer, Fault::Status(502)] {
+        let peer = Peer::embedded();
+        let proxy = Proxy::start(peer.address).unwrap();
+        let (client, scope) = (client(proxy.address(), "a", plain()), Scope::new());
+        let manifest = image(&client, 1);
+        let name = ManifestName::Digest(manifest.digest());
+        client.put_manifest(name, &manifest, &scope).unwrap();
+        proxy.add(Rule::new("DELETE", "/manifests/").unwrap().first(1).with(fault));
+        client.delete_manifest(manifest.digest(), &scope).unwrap();
+        assert!(client.head_manifest(name, &scope).unwrap().is_none());
+        assert!(client.delete_manifest(manifest.digest(), &scope).unwrap_err().is_not_found());
+    }
+}
