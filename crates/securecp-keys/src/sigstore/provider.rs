@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
 use securecp_layer::Scope;
-use securecp_net::{HttpClient, Request, Url};
+use securecp_net::{HttpClient, Request, Url, is_private};
 use securecp_oci::Escaped;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 use super::service::{Answer, Service, address_of};
 use super::token::encode;
 use super::{KeylessError, SecretText, random};
+
+const PROVIDER: &str = "the identity provider";
 
 /// Whom to log in with.
 #[derive(Debug, Clone)]
@@ -62,7 +64,7 @@ impl<'a> Provider<'a> {
         parameters: &'a ProviderParameters,
         scope: &Scope,
     ) -> Result<Self, KeylessError> {
-        let service = Service::new(http, "the identity provider", &parameters.issuer)?;
+        let service = Service::new(http, PROVIDER, &parameters.issuer)?;
         let url = service.at("/.well-known/openid-configuration");
         let answer = service.send(Ok(Request::get(url)), scope)?;
         let document = service.object(&service.accepted(answer, &[])?)?;
@@ -74,12 +76,23 @@ impl<'a> Provider<'a> {
         Ok(Self { service, client_id: &parameters.client_id, client_secret, document })
     }
 
-    /// An address that the document gives.
+    /// An address that the document gives. Tokens and secrets go there, so it may lead neither from https down to http nor
+    /// from a public provider into a private network.
     pub(super) fn endpoint(&self, member: &'static str) -> Result<Url, KeylessError> {
         let text = self.document.get(member).and_then(Value::as_str);
         let text = text
             .ok_or_else(|| KeylessError::Login(format!("the identity provider has no {member}")))?;
-        address_of("the identity provider", text)?;
+        let (named, own) = (address_of(PROVIDER, text)?, self.service.base());
+        let problem = |text: &str| KeylessError::Address {
+            service: PROVIDER,
+            problem: format!("{member}: {text}"),
+        };
+        if named.scheme() != "https" && own.scheme() == "https" {
+            return Err(problem("it is http, the issuer is https"));
+        }
+        if is_private(&named) && !is_private(own) {
+            return Err(problem("it leads from a public issuer into a private network"));
+        }
         // What stands behind the question mark belongs to it.
         text.parse().map_err(|_| self.service.odd("one with addresses"))
     }
@@ -116,6 +129,46 @@ impl<'a> Provider<'a> {
                 Err(KeylessError::Login(format!("the identity provider says {error}")))
             }
             _ => Err(self.service.odd("an identity token")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use securecp_net::{Net, TlsOptions};
+
+    use super::*;
+
+    fn endpoint(issuer: &str, endpoint: &str) -> Result<Url, KeylessError> {
+        let http = Net::default().client(&TlsOptions::default()).unwrap();
+        let service = Service::new(&http, PROVIDER, issuer)?;
+        let document = serde_json::json!({ "token_endpoint": endpoint });
+        Provider { service, client_id: "c", client_secret: None, document }
+            .endpoint("token_endpoint")
+    }
+
+    #[test]
+    fn an_endpoint_is_as_well_placed_as_the_issuer() {
+        for (issuer, good) in [
+            ("https://id.example", "https://login.example/token?tenant=a"),
+            ("https://10.0.0.1", "https://127.0.0.1/token"),
+            ("https://10.0.0.1", "https://id.example/token"),
+            ("http://127.0.0.1:1", "http://127.0.0.1:2/token"),
+            ("http://127.0.0.1:1", "https://id.example/token"),
+        ] {
+            assert_eq!(endpoint(issuer, good).unwrap().as_str(), good, "{issuer}");
+        }
+        for (issuer, bad) in [
+            ("https://id.example", "http://127.0.0.1/token"),
+            ("https://id.example", "http://10.0.0.1/token"),
+            ("https://id.example", "https://10.0.0.1/token"),
+            ("https://id.example", "https://localhost/token"),
+            ("https://id.example", "http://login.example/token"),
+            ("https://10.0.0.1", "http://10.0.0.1/token"),
+            ("http://127.0.0.1:1", "http://id.example/token"),
+        ] {
+            let error = endpoint(issuer, bad).unwrap_err().to_string();
+            assert!(error.starts_with("address of the identity provider: "), "{bad}: {error}");
         }
     }
 }
