@@ -86,6 +86,8 @@ mod tests {
             ]
         );
         assert_eq!(namespaces("localhost/repo"), ["localhost/repo", "localhost"]);
+        // As skopeo 1.9.3 compares them: a host in capitals is another one.
+        assert_eq!(namespaces("LOCALHOST:1/repo"), ["LOCALHOST:1/repo", "LOCALHOST:1"]);
         assert_eq!(
             namespaces("127.0.0.1:5588/ns/list:v1")[2..],
             ["127.0.0.1:5588", "*.0.0.1", "*.0.1", "*.1"]
