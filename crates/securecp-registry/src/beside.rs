@@ -7,7 +7,7 @@ use securecp_layer::Scope;
 use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Tag, referrers_tag};
 
 use crate::flight::Flights;
-use crate::referrers::Listing;
+use crate::referrers::{ApiAnswer, Listing};
 use crate::{Client, ManifestName, Problem, RegistryError};
 
 /// Most pages of a list of tags that are read to save requests; where there are more, each tag is asked for.
@@ -19,6 +19,8 @@ const PAGES: usize = 8;
 pub struct Beside {
     client: Client,
     known: Option<Arc<Known>>,
+    /// Nothing may have been written to the repository yet.
+    may_be_new: bool,
 }
 
 /// What was learned of one repository.
@@ -31,7 +33,7 @@ pub(crate) struct Known {
 }
 
 /// The referrers of one subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Referrers {
     /// What the list says of them, each once.
     pub manifests: Vec<Descriptor>,
@@ -40,16 +42,23 @@ pub struct Referrers {
 }
 
 impl Beside {
-    /// For looking around: what is the same for all is asked once, and a tag that is not listed is not there.
+    /// For looking around beside images that were read there: what is the same for all is asked once, and a tag that is
+    /// not listed is not there.
     pub fn new(client: Client) -> Self {
         let known = Some(client.host.beside(client.path()));
-        Self { client, known }
+        Self { client, known, may_be_new: false }
+    }
+
+    /// As [`Beside::new`] for images that may be written there: in a repository that is not known there is nothing.
+    #[must_use]
+    pub fn of_destination(client: Client) -> Self {
+        Self { may_be_new: true, ..Self::new(client) }
     }
 
     /// For looking after a change: every answer is the registry's of now.
     #[must_use]
     pub fn afresh(client: Client) -> Self {
-        Self { client, known: None }
+        Self { client, known: None, may_be_new: false }
     }
 
     /// The referrers of `subject`. None is a definite answer: whatever else than absence keeps the registry from
@@ -58,26 +67,32 @@ impl Beside {
     /// # Errors
     /// It cannot be told.
     pub fn referrers(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
-        match &self.known {
-            None => self.look(subject, scope),
-            Some(known) => {
-                let look = || self.look(subject, scope);
-                known.referrers.take(subject, scope, |_| true, look)
-            }
+        let look = || self.look(subject, scope);
+        let found = match &self.known {
+            None => look(),
+            Some(known) => known.referrers.take(subject, scope, |_| true, look),
+        };
+        match found {
+            Err(error) if self.has_nothing_yet(&error) => Ok(Referrers::default()),
+            other => other,
         }
+    }
+
+    fn has_nothing_yet(&self, error: &RegistryError) -> bool {
+        self.may_be_new && error.is_unknown_repository()
     }
 
     fn look(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
         let listing = Listing::new(&self.client, subject);
         let by_api = match self.is_without_api() {
-            true => None,
+            true => ApiAnswer::NoApi,
             false => listing.by_api(None, scope)?,
         };
         match (by_api, &self.known) {
-            (Some(found), _) if !found.is_empty() => {
+            (ApiAnswer::Listed(found), _) if !found.is_empty() => {
                 return Ok(Referrers { manifests: distinct(found, subject), by_api: true });
             }
-            (None, Some(known)) => known.without_api.store(true, Ordering::Relaxed),
+            (ApiAnswer::NoApi, Some(known)) => known.without_api.store(true, Ordering::Relaxed),
             _ => {}
         }
         // Some registries answer with an empty list because they keep none; the tag then knows.
@@ -108,7 +123,7 @@ impl Beside {
         }
         match self.client.manifest(ManifestName::Tag(&tag), scope) {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_absence() || self.has_nothing_yet(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

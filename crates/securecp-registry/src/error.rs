@@ -294,6 +294,16 @@ impl RegistryError {
         self.class() == Class::NotFound
     }
 
+    /// Whether the registry does not know the repository. Where something was just read from there, this answers nothing.
+    pub fn is_unknown_repository(&self) -> bool {
+        self.is_not_found() && self.codes().iter().any(|code| code.code == "NAME_UNKNOWN")
+    }
+
+    /// Whether the thing asked for definitely does not exist in a repository that does.
+    pub fn is_absence(&self) -> bool {
+        self.is_not_found() && !self.is_unknown_repository()
+    }
+
     /// Whether the registry said of a manifest, in the words of the specification, that it does not have it.
     pub fn is_unknown_manifest(&self) -> bool {
         self.is_not_found() && self.codes().iter().any(|code| code.code == "MANIFEST_UNKNOWN")

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_net::{Request, Response, Url, header};
 use securecp_oci::{
-    Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, referrers_tag,
+    Algorithm, Declared, Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest,
+    referrers_tag,
 };
 use serde_json::{Value, json};
 
 use crate::auth::Grants;
 use crate::link::{self, Walk};
 use crate::shared_tag::SharedTag;
-use crate::{Client, ManifestName, Operation, Problem, RegistryError};
+use crate::{Class, Client, ManifestName, Operation, Problem, RegistryError};
 
 /// Most referrers of one subject, and most pages of them.
 const COUNT: usize = 10_000;
@@ -30,7 +31,7 @@ impl Client {
         scope: &Scope,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let listing = Listing::new(self, subject);
-        let mut found = listing.by_api(artifact_type, scope)?.unwrap_or_default();
+        let mut found = listing.by_api(artifact_type, scope)?.into_list();
         if found.is_empty() {
             // Some registries answer with an empty list because they keep none; the tag then knows.
             found = listing.by_tag(scope)?.unwrap_or_default();
@@ -57,7 +58,11 @@ impl Client {
         }
         let listing = Listing::new(self, &subject.digest);
         // Some registries keep the list without saying so when it changes (seen with early Quay).
-        let known = listing.by_api(None, scope)?.unwrap_or_default();
+        let known = match listing.by_api(None, scope) {
+            // A machine that has not heard of the manifest yet: one list too many does no harm.
+            Err(error) if error.is_unknown_repository() => Vec::new(),
+            other => other?.into_list(),
+        };
         if known.iter().any(|entry| entry.digest == *manifest.digest()) {
             return Ok(());
         }
@@ -87,6 +92,33 @@ pub(crate) struct Listing<'a> {
     operation: Operation,
 }
 
+/// What the referrers API says of one subject.
+pub(crate) enum ApiAnswer {
+    /// These are its referrers.
+    Listed(Vec<Descriptor>),
+    /// The registry has the API and keeps no list for a digest like this.
+    NotKept,
+    /// The registry has no such API.
+    NoApi,
+}
+
+impl ApiAnswer {
+    fn into_list(self) -> Vec<Descriptor> {
+        match self {
+            Self::Listed(list) => list,
+            Self::NotKept | Self::NoApi => Vec::new(),
+        }
+    }
+}
+
+/// What came back of the API's path.
+enum Asked<T> {
+    Found(T),
+    /// The path means something else to this registry.
+    Otherwise,
+    Refused(RegistryError),
+}
+
 /// One page of the list that the API gives.
 struct ListPage {
     manifests: Vec<Descriptor>,
@@ -101,12 +133,46 @@ impl<'a> Listing<'a> {
         Self { client, subject, operation }
     }
 
-    /// The list that the referrers API gives; `None` if the registry has no such API.
+    /// The list that the referrers API gives, if the registry has one.
     pub(crate) fn by_api(
         &self,
         artifact_type: Option<&str>,
         scope: &Scope,
-    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+    ) -> Result<ApiAnswer, RegistryError> {
+        match self.ask(artifact_type, scope)? {
+            Asked::Found(list) => Ok(ApiAnswer::Listed(list)),
+            Asked::Otherwise => Ok(ApiAnswer::NoApi),
+            Asked::Refused(error) => self.why_refused(error, scope),
+        }
+    }
+
+    /// What is said of one subject is not said of all: the path may be unknown, or only what it ends with. Where the
+    /// status does not tell, the registry is asked about a digest that every registry with the API knows how to read.
+    fn why_refused(&self, error: RegistryError, scope: &Scope) -> Result<ApiAnswer, RegistryError> {
+        if error.is_unknown_repository() {
+            return Err(error);
+        }
+        let no_path = matches!(error.status().map(|status| status.as_u16()), Some(404 | 405 | 501));
+        let usual = self.subject.algorithm() == Algorithm::Sha256;
+        if no_path && usual {
+            return Ok(ApiAnswer::NoApi);
+        }
+        let empty = Digest::of(Algorithm::Sha256, b"");
+        let codes = ["DIGEST_INVALID", "UNSUPPORTED"];
+        let unreadable = error.codes().iter().any(|code| codes.contains(&code.code.as_str()));
+        match Listing::new(self.client, &empty).ask(None, scope)? {
+            Asked::Found(_) if no_path || (unreadable && !usual) => Ok(ApiAnswer::NotKept),
+            Asked::Found(_) => Err(error),
+            Asked::Refused(error) if error.is_unknown_repository() => Err(error),
+            Asked::Otherwise | Asked::Refused(_) => Ok(ApiAnswer::NoApi),
+        }
+    }
+
+    fn ask(
+        &self,
+        artifact_type: Option<&str>,
+        scope: &Scope,
+    ) -> Result<Asked<Vec<Descriptor>>, RegistryError> {
         let mut url = self.client.url(&format!("referrers/{}", self.subject), scope)?;
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
@@ -114,12 +180,12 @@ impl<'a> Listing<'a> {
         let mut all = Vec::new();
         let mut walk = Walk::from(url);
         for _ in 0..PAGES {
-            let Some(url) = walk.page() else { return Ok(Some(all)) };
-            let Some(page) = self.page(url, scope)? else {
-                return match all.is_empty() {
-                    true => Ok(None),
-                    false => Err(self.error("a page of the list is missing")),
-                };
+            let Some(url) = walk.page() else { return Ok(Asked::Found(all)) };
+            let page = match self.page(url, scope)? {
+                Asked::Found(page) => page,
+                _ if !all.is_empty() => return Err(self.error("a page of the list is missing")),
+                Asked::Otherwise => return Ok(Asked::Otherwise),
+                Asked::Refused(error) => return Ok(Asked::Refused(error)),
             };
             all.extend(page.manifests);
             if all.len() > COUNT {
@@ -128,23 +194,29 @@ impl<'a> Listing<'a> {
             walk.advance(page.size, page.next).map_err(|problem| self.error(&problem))?;
         }
         match walk.page() {
-            None => Ok(Some(all)),
+            None => Ok(Asked::Found(all)),
             Some(_) => Err(self.error(&format!("more than {PAGES} pages"))),
         }
     }
 
-    fn page(&self, url: &Url, scope: &Scope) -> Result<Option<ListPage>, RegistryError> {
+    fn page(&self, url: &Url, scope: &Scope) -> Result<Asked<ListPage>, RegistryError> {
         self.client.host.retrying(scope, || {
             let request =
                 Request::get(url.clone()).header(header::ACCEPT, MediaType::OCI_INDEX.as_str());
             let call =
                 self.client.call(&self.operation, Grants::pull(self.client.path()), request)?;
             let response = self.client.host.attempt(&call, scope)?;
-            match response.status().as_u16() {
-                200 => self.read_page(response, scope),
-                // What registries without the API were seen to answer. Anything else is no definite absence.
-                400 | 404 | 405 | 406 | 501 => Ok(None),
-                _ => Err(self.client.host.refused(&call, response, scope)),
+            let status = response.status().as_u16();
+            if status == 200 {
+                return self.read_page(response, scope);
+            }
+            let error = self.client.host.refused(&call, response, scope);
+            // What registries without the API were seen to answer. Anything else is no definite absence, nor is one of
+            // these with a code that means something else.
+            match (status, error.class()) {
+                (400 | 404 | 405 | 406, Class::NotFound | Class::Invalid)
+                | (501, Class::Server) => Ok(Asked::Refused(error)),
+                _ => Err(error),
             }
         })
     }
@@ -153,14 +225,14 @@ impl<'a> Listing<'a> {
         &self,
         response: Response,
         scope: &Scope,
-    ) -> Result<Option<ListPage>, RegistryError> {
+    ) -> Result<Asked<ListPage>, RegistryError> {
         let next = link::next(&response).map_err(|problem| self.error(&problem));
         let media_type = response.header(&header::CONTENT_TYPE).unwrap_or_default().to_owned();
         let body = response.bytes(MANIFEST_LIMIT, scope);
         let body = body.map_err(|error| self.client.error(&self.operation, error))?;
         // Nothing at all, or the subject itself (seen with GitLab): the path means something else to this registry.
         if body.is_empty() || self.subject.matches(&body) {
-            return Ok(None);
+            return Ok(Asked::Otherwise);
         }
         if MediaType::new(&media_type) != MediaType::OCI_INDEX {
             let shown = MediaType::new(&media_type);
@@ -170,7 +242,7 @@ impl<'a> Listing<'a> {
         let declared = Declared { media_type: Some(&media_type), ..Declared::default() };
         let index = RawManifest::read(body, declared);
         let index = index.map_err(|error| self.client.error(&self.operation, error))?;
-        Ok(Some(ListPage { manifests: self.manifests(&index)?, size, next }))
+        Ok(Asked::Found(ListPage { manifests: self.manifests(&index)?, size, next }))
     }
 
     /// The list behind the fallback tag; `None` if there definitely is no such tag.

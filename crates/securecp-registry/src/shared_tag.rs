@@ -61,12 +61,20 @@ enum Added {
 }
 
 impl SharedTag<'_> {
-    /// What the tag stands for now; `None` if there definitely is no such tag.
+    /// What the tag stands for now; `None` if there definitely is no such tag, nor may be a repository yet.
+    fn before(&self, scope: &Scope) -> Result<Option<Standing>, RegistryError> {
+        match self.now(scope) {
+            Err(error) if error.is_unknown_repository() => Ok(None),
+            other => other,
+        }
+    }
+
+    /// What the tag stands for now; `None` if there definitely is no such tag in the repository.
     pub(crate) fn now(&self, scope: &Scope) -> Result<Option<Standing>, RegistryError> {
         let (manifest, etag) =
             match self.client.tagged_manifest(ManifestName::Tag(&self.tag), scope) {
                 Ok(found) => found,
-                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_absence() => return Ok(None),
                 Err(error) => return Err(error),
             };
         // A registry that reads such a tag as the digest gives the subject itself (seen with GitLab).
@@ -110,7 +118,7 @@ impl SharedTag<'_> {
         scope: &Scope,
     ) -> Result<Added, E> {
         let start = Instant::now();
-        let before = self.now(scope)?;
+        let before = self.before(scope)?;
         let Some(new) = wanted(before.as_ref().map(|standing| &standing.manifest))? else {
             return Ok(Added::Yes);
         };

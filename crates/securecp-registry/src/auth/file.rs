@@ -11,8 +11,8 @@ use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Serializer, Value};
 use zeroize::Zeroizing;
 
-use crate::{Credentials, is_there};
 use crate::auth::key::Key;
+use crate::{Credentials, is_there};
 
 /// Largest file read, in bytes.
 const LIMIT: usize = 4 << 20;

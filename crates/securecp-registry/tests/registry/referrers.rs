@@ -219,6 +219,9 @@ fn looking_around_finds_what_every_behaviour_keeps_and_asks_once_what_is_the_sam
             let name = ManifestName::Digest(subject.digest());
             client.put_manifest(name, subject, &Scope::new()).unwrap();
         }
+        // An empty list of tags would say nothing.
+        let name = ManifestName::Tag(&"t".parse().unwrap());
+        client.put_manifest(name, &subjects[0], &Scope::new()).unwrap();
         simulate::referrers(&proxy, behaviour).unwrap();
         let scope = Scope::new();
         let made = referrer(&subjects[0], 1, "type/a");
@@ -440,4 +443,117 @@ fn a_registry_that_lists_no_tags_has_not_said_that_there_are_none() {
         let found = beside.attached(subject.digest(), Attached::Attestations, &scope).unwrap();
         assert!(found.is_some(), "{body}: the tag is there and was not asked for");
     }
+}
+
+/// Harbor puts the name into the text of its 404.
+#[test]
+fn a_repository_called_quota_can_lack_something() {
+    let (_peer, proxy, client) = registry();
+    let (subject, scope) = (subject(&client), Scope::new());
+    let message = "artifact acme/quota-service:sha256-0.att not found";
+    let absent = Reply::error(404, "NOT_FOUND", message);
+    proxy.add(Rule::new("GET", "/manifests/sha256-").unwrap().with(Fault::Answer(absent)));
+    let beside = Beside::afresh(client);
+    let found = beside.attached(subject.digest(), Attached::Attestations, &scope);
+    assert!(found.unwrap().is_none());
+}
+
+/// A repository from which an image was just read is not unknown; one that is written to may be.
+#[test]
+fn an_unknown_repository_is_no_answer_about_its_tags() {
+    for path in ["/manifests/sha256-", "/referrers/"] {
+        let (_peer, proxy, client) = registry();
+        let (subject, scope) = (subject(&client), Scope::new());
+        if path != "/referrers/" {
+            simulate::referrers(&proxy, Referrers::NotFound).unwrap();
+        }
+        let unknown = Reply::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+        proxy.add(Rule::new("GET", path).unwrap().with(Fault::Answer(unknown)));
+        let (digest, what) = (subject.digest(), Attached::Attestations);
+        for beside in [Beside::afresh(client.clone()), Beside::new(client.clone())] {
+            let found = beside.referrers(digest, &scope);
+            assert!(found.is_err(), "{path}: taken for a definite nothing");
+        }
+        let found = Beside::afresh(client.clone()).attached(digest, what, &scope);
+        assert_eq!(found.is_err(), path != "/referrers/", "{path}");
+        let beside = Beside::of_destination(client);
+        assert!(beside.referrers(digest, &scope).unwrap().manifests.is_empty(), "{path}");
+        assert!(beside.attached(digest, what, &scope).unwrap().is_none(), "{path}");
+    }
+}
+
+/// What a registry says of one subject is not said of all.
+#[test]
+fn a_digest_that_the_api_refuses_says_nothing_of_the_others() {
+    // A registry that has the API and does not know SHA-512, in its own words or as a path that it does not know.
+    let invalid = Reply::error(400, "DIGEST_INVALID", "invalid digest");
+    for refused in [invalid, Reply::new(404).body("404 page not found\n")] {
+        let (_peer, proxy, client) = registry();
+        let (subject, scope) = (subject(&client), Scope::new());
+        client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
+        let rule = Rule::new("GET", "/referrers/sha512:").unwrap();
+        proxy.add(rule.with(Fault::Answer(refused)));
+        let beside = Beside::new(client);
+        let other = Digest::of(Algorithm::Sha512, b"an instance of the index");
+        assert!(beside.referrers(&other, &scope).unwrap().manifests.is_empty());
+        let found = beside.referrers(subject.digest(), &scope).unwrap();
+        assert_eq!(found.manifests.len(), 1, "the referrer is there and was not looked for");
+    }
+}
+
+/// A registry that has the API, and an answer that is neither a list nor says why there can be none.
+#[test]
+fn a_refusal_of_one_subject_alone_is_an_error() {
+    for status in [400, 406] {
+        let (_peer, proxy, client) = registry();
+        let (subject, scope) = (subject(&client), Scope::new());
+        client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
+        let path = format!("/referrers/{}", subject.digest());
+        proxy.add(Rule::new("GET", &path).unwrap().with(Fault::Answer(Reply::new(status))));
+        for beside in [Beside::new(client.clone()), Beside::afresh(client.clone())] {
+            let error = beside.referrers(subject.digest(), &scope).unwrap_err();
+            assert_eq!(error.status().map(|found| found.as_u16()), Some(status), "{error}");
+        }
+        client.referrers(subject.digest(), None, &scope).unwrap_err();
+    }
+}
+
+/// Where every subject is refused alike there is no such API, and the fallback tag knows; this is learned once.
+#[test]
+fn a_registry_that_refuses_every_subject_has_no_api() {
+    for status in [400, 406] {
+        let (_peer, proxy, client) = registry();
+        let (subject, scope) = (subject(&client), Scope::new());
+        let silent = Fault::DropResponseHeader("oci-subject");
+        proxy.add(Rule::new("PUT", "/manifests/").unwrap().with(silent));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let refuse = Handler::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Some(Reply::new(status))
+        });
+        proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Handle(refuse)));
+        client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
+        asked.store(0, Ordering::SeqCst);
+        let beside = Beside::new(client);
+        assert_eq!(beside.referrers(subject.digest(), &scope).unwrap().manifests.len(), 1);
+        for other in [Algorithm::Sha256, Algorithm::Sha512] {
+            beside.referrers(&Digest::of(other, b"other"), &scope).unwrap();
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "{status}");
+    }
+}
+
+/// The machine that is asked may not have heard of what was just put.
+#[test]
+fn a_referrer_is_listed_by_its_tag_where_the_repository_is_not_known_yet() {
+    let (_peer, proxy, client) = registry();
+    let (subject, scope) = (subject(&client), Scope::new());
+    let silent = Fault::DropResponseHeader("oci-subject");
+    proxy.add(Rule::new("PUT", "/manifests/").unwrap().with(silent));
+    let unknown = Reply::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+    proxy.add(Rule::new("GET", "/referrers/").unwrap().with(Fault::Answer(unknown)));
+    client.put_referrer(&referrer(&subject, 1, "type/a"), &scope).unwrap();
+    let tag = fallback_tag(subject.digest());
+    assert!(client.head_manifest(ManifestName::Tag(&tag), &scope).unwrap().is_some());
 }

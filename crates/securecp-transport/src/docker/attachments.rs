@@ -50,7 +50,7 @@ pub(crate) fn attach(
 
 /// A repository that does not exist has no tags either, but the image was found in it: this is no answer to the question.
 fn is_absence(error: &RegistryError) -> bool {
-    error.is_not_found() && error.codes().iter().all(|code| code.code != "NAME_UNKNOWN")
+    error.is_absence()
 }
 
 fn tag_for(client: &Client, digest: &Digest) -> Result<Tag, TransportError> {

@@ -44,7 +44,7 @@ impl DockerDestination {
         let reference = reference(name)?;
         let client = options.registries.client(reference.repository())?;
         let signatures = options.signatures.clone();
-        let (beside, keeps) = (Beside::new(client.clone()), OnceLock::new());
+        let (beside, keeps) = (Beside::of_destination(client.clone()), OnceLock::new());
         Ok(Self { name: name.to_string(), client, beside, reference, signatures, keeps })
     }
 
