@@ -7,7 +7,9 @@ use securecp_layer::{
 use securecp_oci::{
     Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
 };
-use securecp_transport::{BlobPut, Destination, OpenAfter, Piece, Source, TransportError, Writing};
+use securecp_transport::{
+    BlobFile, BlobPut, Destination, OpenAfter, OpenFile, Piece, Source, TransportError, Writing,
+};
 
 use crate::cached;
 use crate::chain::chain;
@@ -195,11 +197,13 @@ impl Runner<'_> {
             return Ok(self.skip(task, &subject, "already there", work));
         }
         let after: &OpenAfter<'_> = &|prefix| self.open_after(task, work, prefix);
+        let file: &OpenFile<'_> = &|| self.open_file(work);
         let put = BlobPut {
             known: work.changes.is_empty().then_some(&work.source),
             mount_from,
             open: &|| self.open(task, work),
             open_after: work.is_verbatim().then_some(after),
+            file: work.is_verbatim().then_some(file),
         };
         let descriptor = self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         if let Some(wanted) = &work.remembered {
@@ -230,6 +234,7 @@ impl Runner<'_> {
                 mount_from: &[],
                 open: &|| Ok(spool.layer()),
                 open_after: None,
+                file: None,
             };
             self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         }
@@ -266,6 +271,11 @@ impl Runner<'_> {
         let opened = self.from.blob_after(&work.source, prefix, self.scope);
         let layer = opened.map_err(|error| into_layer_error(&work.source.digest, error))?;
         Ok(layer.map(|layer| Watched::wrap(layer, self.job.report, task)))
+    }
+
+    fn open_file(&self, work: &BlobWork) -> Result<Option<BlobFile>, LayerError> {
+        let opened = self.from.blob_file(&work.source, self.scope);
+        opened.map_err(|error| into_layer_error(&work.source.digest, error))
     }
 
     /// Repeats what may succeed the next time.

@@ -54,8 +54,13 @@ impl Bench {
                     other => LayerError::Spool(std::io::Error::other(other.to_string())),
                 })
             };
-            let put =
-                BlobPut { known: Some(descriptor), mount_from: &[], open: &open, open_after: None };
+            let put = BlobPut {
+                known: Some(descriptor),
+                mount_from: &[],
+                open: &open,
+                open_after: None,
+                file: None,
+            };
             writing.put_blob(&put, scope)?;
         }
         writing.put_manifest(&root, Place::Root, scope)?;

@@ -3,7 +3,7 @@ use securecp_oci::{
     Attached, Descriptor, Digest, ManifestKind, RawManifest, Reference, Repository, Signature, Tag,
 };
 
-use crate::{Piece, Requests, TransportError};
+use crate::{BlobFile, Piece, Requests, TransportError};
 
 /// Where a manifest stands in the image that is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,10 +43,15 @@ pub struct BlobPut<'a> {
     pub open: &'a (dyn Fn() -> Result<Layer<'a>, LayerError> + Sync + 'a),
     /// Opens it with its first bytes given; only where the chain leaves the bytes unchanged.
     pub open_after: Option<&'a OpenAfter<'a>>,
+    /// The source's own file, for a destination whose file system can share its bytes; only together with `open_after`.
+    pub file: Option<&'a OpenFile<'a>>,
 }
 
 /// Opens a chain whose first bytes are there already; `None` if it can only be opened from its start.
 pub type OpenAfter<'a> = dyn Fn(Prefix) -> Result<Option<Layer<'a>>, LayerError> + Sync + 'a;
+
+/// Opens the file that a blob is at its source; `None` if it is none.
+pub type OpenFile<'a> = dyn Fn() -> Result<Option<BlobFile>, LayerError> + Sync + 'a;
 
 impl std::fmt::Debug for BlobPut<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,7 +1,9 @@
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use securecp_layer::{Chunks, Layer, LayerError, Scope};
+use securecp_layer::{Chunks, FileChunks, Layer, LayerError, Prefix, Scope};
 use securecp_oci::{Declared, Descriptor, MANIFEST_LIMIT, RawManifest};
 
 use crate::TransportError;
@@ -19,6 +21,11 @@ pub(crate) trait Files: Send + Sync {
 
     /// Opens `name` (relative, with `/`); `None` is a definite "it does not exist".
     fn open(&self, name: &str) -> Result<Option<Opened>, TransportError>;
+
+    /// The regular file that `name` is; `None` if it does not exist or is none by itself.
+    fn open_file(&self, _name: &str) -> Result<Option<File>, TransportError> {
+        Ok(None)
+    }
 }
 
 /// One of [`Files`], from its start.
@@ -96,6 +103,23 @@ pub(crate) fn open_blob(
         return Err(mismatch(opened.size).into());
     }
     Ok(Layer::verified(descriptor.clone(), opened.chunks))
+}
+
+/// As [`open_blob`], with the first bytes given; `None` if they cannot be left out.
+pub(crate) fn open_blob_after(
+    files: &dyn Files,
+    name: &str,
+    descriptor: &Descriptor,
+    prefix: Prefix,
+) -> Result<Option<Layer<'static>>, TransportError> {
+    let Some(mut rest) = files.open_file(name)? else { return Ok(None) };
+    let sought = rest.seek(SeekFrom::Start(prefix.size_bytes()));
+    sought.map_err(|source| TransportError::Io {
+        operation: "reading",
+        path: files.place().join(name),
+        source,
+    })?;
+    Ok(Some(Layer::verified_after(descriptor.clone(), prefix, FileChunks::new(rest))))
 }
 
 fn missing_blob(files: &dyn Files, name: &str, descriptor: &Descriptor) -> TransportError {

@@ -174,6 +174,10 @@ impl Files for Folder {
         })?;
         Ok(Some(Opened { size: metadata.len(), chunks: Box::new(FileChunks::new(file)) }))
     }
+
+    fn open_file(&self, name: &str) -> Result<Option<File>, TransportError> {
+        Self::open_file(self, name)
+    }
 }
 
 /// Whether this process may make names in `folder`; asks, and changes nothing.

@@ -36,6 +36,7 @@ mod open;
 mod path;
 mod position;
 mod range;
+mod reflink;
 mod requests;
 mod shared;
 mod source;
@@ -45,13 +46,14 @@ mod wrapped;
 
 pub use daemon::DaemonAccess;
 pub use destination::{
-    Accepts, BlobPut, CommitError, Destination, Naming, OpenAfter, Place, Writing,
+    Accepts, BlobPut, CommitError, Destination, Naming, OpenAfter, OpenFile, Place, Writing,
 };
 pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage, SignatureStorages};
 pub use error::TransportError;
 pub use evidence::Piece;
 pub use list::{Deleted, ListedImage, delete, list};
 pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};
+pub use reflink::BlobFile;
 pub use requests::{OfSignatures, Requests};
 pub use shared::SharedPlaces;
 pub use source::Source;

@@ -3,7 +3,7 @@ use securecp_oci::{
     Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
 };
 
-use crate::{Place, TransportError};
+use crate::{BlobFile, Place, TransportError};
 
 /// An image to be read, from several threads at once. Everything it returns was checked against its digest.
 pub trait Source: Send + Sync {
@@ -42,7 +42,7 @@ pub trait Source: Send + Sync {
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError>;
 
-    /// A blob of which `prefix` has the first bytes, fewer than all: only the rest is read from the source, and the
+    /// A blob of which `prefix` has the first bytes, or all: only the rest is read from the source, and the
     /// whole is held to `descriptor`. `None` if the source cannot leave out a beginning.
     ///
     /// # Errors
@@ -53,6 +53,20 @@ pub trait Source: Send + Sync {
         _prefix: Prefix,
         _scope: &Scope,
     ) -> Result<Option<Layer<'static>>, TransportError> {
+        Ok(None)
+    }
+
+    /// The file that a blob is, for a destination on the same file system that can share its bytes. Unlike all else that
+    /// comes from here it is not verified. `None` if the blob is no file by itself.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn blob_file(
+        &self,
+        _descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<BlobFile>, TransportError> {
+        scope.check()?;
         Ok(None)
     }
 

@@ -95,6 +95,23 @@ impl Staged {
         }
     }
 
+    pub(crate) fn file(&self) -> &File {
+        match &self.file {
+            Kind::Unnamed(file) => file,
+            Kind::Named(file) => file.as_file(),
+        }
+    }
+
+    /// The same file, to be read from where writing stands.
+    pub(crate) fn reader(&self) -> Result<File, TransportError> {
+        self.file().try_clone().map_err(|source| self.error("opening a file in", source))
+    }
+
+    /// Leaves no more than the first `size` bytes.
+    pub(crate) fn cut(&self, size: u64) -> Result<(), TransportError> {
+        self.file().set_len(size).map_err(|source| self.error("writing a file in", source))
+    }
+
     fn file_mut(&mut self) -> &mut File {
         match &mut self.file {
             Kind::Unnamed(file) => file,
@@ -102,7 +119,7 @@ impl Staged {
         }
     }
 
-    fn error(&self, operation: &'static str, source: io::Error) -> TransportError {
+    pub(crate) fn error(&self, operation: &'static str, source: io::Error) -> TransportError {
         TransportError::Io { operation, path: self.folder.clone(), source }
     }
 }
@@ -159,7 +176,7 @@ fn open_unnamed(folder: &Folder, mode: Mode) -> Result<File, Errno> {
     if !Path::new("/proc/self/fd").exists() {
         return Err(Errno::OPNOTSUPP);
     }
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     rustix::fs::openat(folder.fd(), ".", flags, mode).map(File::from)
 }
 

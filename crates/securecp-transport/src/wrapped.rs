@@ -3,7 +3,7 @@ use securecp_oci::{
     Attached, Descriptor, Digest, ImageIdentity, RawManifest, Repository, Signature,
 };
 
-use crate::{Place, Source, TransportError};
+use crate::{BlobFile, Place, Source, TransportError};
 
 /// A source that answers some questions itself and leads all others to the one inside of it.
 pub trait WrappedSource: Send + Sync {
@@ -76,6 +76,12 @@ impl<W: WrappedSource> Source for W {
         scope: &Scope,
     ) -> Result<Option<Layer<'static>>, TransportError> {
         self.wrapped_blob_after(blob, prefix, scope)
+    }
+
+    /// None: the wrapper may give other bytes than the file of the source inside has.
+    fn blob_file(&self, _: &Descriptor, scope: &Scope) -> Result<Option<BlobFile>, TransportError> {
+        scope.check()?;
+        Ok(None)
     }
 
     fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {

@@ -1,6 +1,6 @@
 use std::sync::OnceLock;
 
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
     Attached, Declared, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository,
     SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, Transport,
@@ -11,7 +11,7 @@ use crate::evidence::NoEvidence;
 use crate::files::Files as _;
 use crate::folder::Folder;
 use crate::path::Resolved;
-use crate::{Place, Source, TransportError, files};
+use crate::{BlobFile, Place, Source, TransportError, files};
 
 /// An image read from a `dir:` folder.
 #[derive(Debug)]
@@ -74,6 +74,25 @@ impl Source for DirSource {
         scope: &Scope,
     ) -> Result<Layer<'static>, TransportError> {
         files::open_blob(&self.folder, &blob_name(&descriptor.digest), descriptor, scope)
+    }
+
+    fn blob_after(
+        &self,
+        descriptor: &Descriptor,
+        prefix: Prefix,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        scope.check()?;
+        files::open_blob_after(&self.folder, &blob_name(&descriptor.digest), descriptor, prefix)
+    }
+
+    fn blob_file(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<BlobFile>, TransportError> {
+        scope.check()?;
+        Ok(self.folder.open_file(&blob_name(&descriptor.digest))?.map(BlobFile::new))
     }
 
     fn blob_size(&self, digest: &Digest, scope: &Scope) -> Result<u64, TransportError> {

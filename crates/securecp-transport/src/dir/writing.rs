@@ -8,6 +8,7 @@ use super::building::{Building, Standing, Unplaced};
 use super::destination::DirDestination;
 use super::format;
 use crate::folder::{Folder, holds};
+use crate::reflink::share;
 use crate::staged::{Staged, fill};
 use crate::{BlobPut, CommitError, Destination, Naming, Place, TransportError, Writing, files};
 
@@ -71,7 +72,10 @@ impl<'a> DirWriting<'a> {
 impl Writing for DirWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
         let mut staged = Staged::create(self.folder())?;
-        let found = fill(&mut staged, blob, scope)?;
+        let found = match share(&staged, blob, scope)? {
+            Some(found) => found,
+            None => fill(&mut staged, blob, scope)?,
+        };
         self.note_algorithm(&found.digest);
         staged.publish(self.folder(), &format::blob_name(&found.digest))?;
         Ok(found)

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use securecp_layer::{Layer, Scope};
+use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
     Attached, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository, Signature,
 };
@@ -13,7 +13,7 @@ use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
 use crate::shared::SharedEvidence;
-use crate::{Place, SharedPlaces, Source, SourceOptions, TransportError};
+use crate::{BlobFile, Place, SharedPlaces, Source, SourceOptions, TransportError};
 
 /// An image read from an OCI layout, in a folder or an archive.
 pub(crate) struct OciSource {
@@ -203,6 +203,27 @@ impl Source for OciSource {
         self.layout.prepare(scope)?;
         let (files, name) = self.blobs(&descriptor.digest);
         files::open_blob(files, &name, descriptor, scope)
+    }
+
+    fn blob_after(
+        &self,
+        descriptor: &Descriptor,
+        prefix: Prefix,
+        scope: &Scope,
+    ) -> Result<Option<Layer<'static>>, TransportError> {
+        self.layout.prepare(scope)?;
+        let (files, name) = self.blobs(&descriptor.digest);
+        files::open_blob_after(files, &name, descriptor, prefix)
+    }
+
+    fn blob_file(
+        &self,
+        descriptor: &Descriptor,
+        scope: &Scope,
+    ) -> Result<Option<BlobFile>, TransportError> {
+        self.layout.prepare(scope)?;
+        let (files, name) = self.blobs(&descriptor.digest);
+        Ok(files.open_file(&name)?.map(BlobFile::new))
     }
 
     /// A layout has no place for signatures, so there are none.

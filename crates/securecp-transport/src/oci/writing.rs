@@ -17,6 +17,7 @@ use super::layout::{BLOBS, INDEX, OCI_LAYOUT, OCI_LAYOUT_TEXT, blob_name, check_
 use super::lock::Lock;
 use super::partial::{self, Partial};
 use crate::folder::{Folder, holds, io_error};
+use crate::reflink::share;
 use crate::staged::{Staged, fill};
 use crate::{
     BlobPut, CommitError, Destination, Naming, Piece, Place, TransportError, Writing, files,
@@ -105,11 +106,14 @@ impl<'a> OciWriting<'a> {
     fn bring(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
         let expected = blob.known.map_or(Algorithm::Sha256, |known| known.digest.algorithm());
         let folder = self.algorithm_folder(expected)?;
+        let mut staged = Staged::create(&folder)?;
+        if let Some(found) = share(&staged, blob, scope)? {
+            return staged.publish(&folder, found.digest.hex()).map(|()| found);
+        }
         let partial = blob.known.filter(|_| self.place.partial && blob.open_after.is_some());
         if let Some(partial) = partial.and_then(|known| Partial::take(&self.blobs, known)) {
             return partial.fill(blob, &folder, scope);
         }
-        let mut staged = Staged::create(&folder)?;
         let found = fill(&mut staged, blob, scope)?;
         let algorithm = found.digest.algorithm();
         let target = if algorithm == expected { folder } else { self.algorithm_folder(algorithm)? };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use securecp_layer::{Chunks, Layer, Once, Prefix, Scope, SourceError};
+use securecp_layer::{Chunks, Layer, LayerError, Once, Prefix, Scope, SourceError};
 use securecp_oci::{Algorithm, Declared, Descriptor, Digest, MediaType, RawManifest};
 use securecp_transport::{
     BlobPut, Destination, DestinationOptions, Naming, Place, TransportError, Writing,
@@ -14,6 +14,7 @@ use securecp_transport::{
 };
 use tempfile::TempDir;
 
+use crate::suite::copy;
 use crate::suite::sample::{self, descriptor};
 
 const SIZE: usize = 3 << 20;
@@ -84,7 +85,8 @@ impl Bench {
             Ok(Some(Layer::verified_after(self.blob.clone(), prefix, rest)))
         };
         let (known, mount_from) = (Some(&self.blob), &[][..]);
-        let put = BlobPut { known, mount_from, open: &open, open_after: Some(&open_after) };
+        let put =
+            BlobPut { known, mount_from, open: &open, open_after: Some(&open_after), file: None };
         writing.put_blob(&put, &Scope::new())
     }
 
@@ -380,7 +382,36 @@ fn bytes_that_change_on_the_way_are_never_in_a_file_that_stays() {
     let before = bench.all().len();
     let open =
         || Ok(Layer::verified(bench.blob.clone(), Once::new(bench.bytes.slice(1..))).measured());
-    let put = BlobPut { known: None, mount_from: &[], open: &open, open_after: None };
+    let put = BlobPut { known: None, mount_from: &[], open: &open, open_after: None, file: None };
     writing.put_blob(&put, &Scope::new()).unwrap_err();
     assert_eq!(bench.all().len(), before);
+}
+
+#[test]
+fn layouts_and_folders_are_read_after_a_beginning_that_is_not_believed() {
+    let (image, other, scope) = (sample::image("alpha"), sample::image("other"), Scope::new());
+    for transport in ["oci", "dir"] {
+        let place = tempfile::tempdir().unwrap();
+        let name = format!("{transport}:{}", place.path().join("image").display());
+        let destination = copy::destination(&name).unwrap();
+        let writing = destination.begin(&scope).unwrap();
+        for (blob, bytes) in &image.blobs {
+            crate::suite::put(writing.as_ref(), blob, bytes).unwrap();
+        }
+        commit(&*destination, writing, &image.manifest).unwrap();
+        let source = copy::source(&name).unwrap();
+        for (blob, bytes) in &image.blobs {
+            let after = |first: Bytes, size: usize| {
+                let prefix = Prefix::new(Once::new(first), size as u64);
+                sample::drain(source.blob_after(blob, prefix, &scope).unwrap().unwrap())
+            };
+            for size in [0, 1, bytes.len()] {
+                assert_eq!(after(bytes.clone(), size).unwrap(), bytes.as_ref());
+            }
+            let wrong = Bytes::from([&[bytes[0] ^ 1], &bytes[1..]].concat());
+            assert!(matches!(after(wrong, 1), Err(LayerError::Altered { .. })));
+            assert!(source.blob_file(blob, &scope).unwrap().is_some());
+        }
+        assert!(source.blob_file(&other.blobs[0].0, &scope).unwrap().is_none());
+    }
 }

@@ -57,8 +57,13 @@ fn copy_tree(
                         },
                     })
                 };
-                let put =
-                    BlobPut { known: Some(blob), mount_from: &[], open: &open, open_after: None };
+                let put = BlobPut {
+                    known: Some(blob),
+                    mount_from: &[],
+                    open: &open,
+                    open_after: None,
+                    file: None,
+                };
                 writing.put_blob(&put, &scope)?;
             }
         }
