@@ -31,8 +31,11 @@ pub(crate) struct Wish {
 impl Wish {
     pub(crate) fn hasher(&self) -> Option<Hasher> {
         let wanted = self.expected.is_some() || self.found.is_some();
-        let algorithm = self.expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-        wanted.then(|| Hasher::new(algorithm))
+        wanted.then(|| Hasher::new(self.algorithm()))
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        self.expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm)
     }
 
     /// Judges the hash of plain bytes that came from `layer`, which is verified by now.
@@ -52,17 +55,18 @@ impl Wish {
     }
 }
 
-/// Hashes plain bytes on their way to a compressor or a destination.
+/// Hashes plain bytes on their way to a compressor or a destination, and says what they are.
 pub(crate) struct Hashed<'a> {
     inner: Box<dyn Stage + 'a>,
     wish: Wish,
     hasher: Aside<Hasher>,
+    size: u64,
 }
 
 impl<'a> Hashed<'a> {
     pub(crate) fn wrap(inner: Box<dyn Stage + 'a>, wish: Wish) -> Box<dyn Stage + 'a> {
         match wish.hasher() {
-            Some(hasher) => Box::new(Self { inner, wish, hasher: Aside::new(hasher) }),
+            Some(hasher) => Box::new(Self { inner, wish, hasher: Aside::new(hasher), size: 0 }),
             None => inner,
         }
     }
@@ -73,14 +77,20 @@ impl Stage for Hashed<'_> {
         let next = self.inner.next()?;
         if let Some(chunk) = &next {
             self.hasher.take(chunk)?;
+            self.size += chunk.len() as u64;
         }
         Ok(next)
     }
 
+    fn measures(&self) -> bool {
+        self.wish.algorithm() == Algorithm::Sha256
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
-        let descriptor = self.inner.finish()?;
-        self.wish.judge(&descriptor.digest, self.hasher.end()?)?;
-        Ok(descriptor)
+        let compressed = self.inner.finish()?;
+        let found = self.hasher.end()?;
+        self.wish.judge(&compressed.digest, found.clone())?;
+        Ok(Descriptor { digest: found, size: self.size, ..compressed })
     }
 }
 

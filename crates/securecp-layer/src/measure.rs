@@ -31,6 +31,10 @@ impl Stage for Measure<'_> {
         Ok(next)
     }
 
+    fn measures(&self) -> bool {
+        true
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         if !self.ended {
             return Err(LayerError::FinishedEarly);

@@ -124,6 +124,10 @@ impl Stage for Relabelled<'_> {
         next
     }
 
+    fn measures(&self) -> bool {
+        self.inner.measures()
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         if self.failed {
             return Err(LayerError::FinishedEarly);

@@ -30,6 +30,11 @@ pub trait Stage: Send {
     /// The bytes are not what they should be, or could not be had.
     fn next(&mut self) -> Result<Option<Bytes>, LayerError>;
 
+    /// Whether `finish` says digest and size of exactly what comes out, so that nobody has to measure it.
+    fn measures(&self) -> bool {
+        false
+    }
+
     /// What passed, to be called only after `next` said `None`.
     ///
     /// An outer stage calls the inner one first and edits what it got.
@@ -76,13 +81,13 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Fills in digest and size of what goes out; costs nothing while the bytes are unchanged.
+    /// Fills in digest and size of what goes out; costs nothing while the bytes are unchanged or were measured.
     #[must_use]
     pub fn measured(self) -> Self {
-        match self.known {
-            Some(_) => self,
-            None => Self { known: None, body: Box::new(Measure::new(self.body)) },
+        if self.known.is_some() || self.body.measures() {
+            return self;
         }
+        Self { known: None, body: Box::new(Measure::new(self.body)) }
     }
 
     /// The next chunk, or `None` at the end.

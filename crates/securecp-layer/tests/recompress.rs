@@ -264,6 +264,26 @@ fn the_diff_id_may_use_another_algorithm() {
 }
 
 #[test]
+fn plain_bytes_are_hashed_once_where_their_diff_id_is_their_digest() {
+    let data = text(13, 700_000);
+    let packed = made(&to(gzip(6), 1), &data, &[CHUNK]);
+    let sha512 = Digest::of(securecp_oci::Algorithm::Sha512, &data);
+    let none = || to(Compression::None, 1);
+    for (transform, once) in [
+        (none().expect(sha256(&data)), true),
+        (none().record(FoundDiffId::default()), true),
+        (none().expect(sha512), false),
+        (none(), false),
+        (to(zstd(3), 1).expect(sha256(&data)), false),
+    ] {
+        let layer = layer(OCI_GZIP, &packed, &[100_000]).pipe(Some(&transform)).unwrap();
+        assert_eq!(layer.body.measures(), once, "{transform:?}");
+        let (out, found) = drain(layer.measured()).unwrap();
+        assert_eq!((found.digest, found.size), (sha256(&out), out.len() as u64), "{transform:?}");
+    }
+}
+
+#[test]
 fn passing_through_checks_and_records_the_diff_id_and_changes_nothing() {
     let data = text(12, 900_000);
     let variants = [gzip(6), zstd(3), Compression::None].map(|c| made(&to(c, 2), &data, &[CHUNK]));
