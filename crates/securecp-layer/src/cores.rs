@@ -6,8 +6,9 @@ use std::thread::available_parallelism;
 /// One of the cores of this process, spoken for until dropped.
 ///
 /// Every chain at work holds one, whether there are so many or not; helpers hold one only if one is idle. So many
-/// layers at once use the cores by themselves, and a single layer uses all of them. A helper that only hashes keeps no
-/// compressor away: it works a tenth of the time.
+/// layers at once use the cores by themselves, and a single layer uses all of them. A helper that works beside a layer's
+/// way keeps no compressor away, and several share a core: hashing or writing what one core decompresses takes a third of
+/// another.
 #[derive(Debug)]
 pub(crate) struct Core(Use);
 
@@ -31,7 +32,8 @@ impl Core {
     /// For a helper that works beside a layer's way.
     pub(crate) fn idle() -> Option<Self> {
         let fully = FULLY.load(Ordering::Relaxed);
-        let free = |partly: usize| (fully.saturating_add(partly) < all()).then_some(partly + 1);
+        let places = all().saturating_sub(fully).saturating_mul(ON_ONE_CORE);
+        let free = |partly: usize| (partly < places).then_some(partly + 1);
         Self::counted(&PARTLY, free, Use::Part)
     }
 
@@ -54,6 +56,9 @@ impl Core {
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(usage))
     }
 }
+
+/// Helpers beside a layer's way that one idle core is enough for.
+const ON_ONE_CORE: usize = 4;
 
 impl Drop for Core {
     fn drop(&mut self) {

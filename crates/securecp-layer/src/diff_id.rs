@@ -164,7 +164,8 @@ impl Transform for CheckDiffId {
             (None, Some(_)) => Hasher::new(Algorithm::Sha256),
             (None, None) => return Ok(layer),
         };
-        let side = Side { settings: self.clone(), unpack: None, hasher, scratch: Vec::new() };
+        let plain = PlainHash { hasher: Aside::new(hasher), buffer: Vec::new() };
+        let side = Side { settings: self.clone(), unpack: None, plain };
         let body = Checked {
             inner: layer.body,
             wish: &self.wish,
@@ -178,12 +179,11 @@ impl Transform for CheckDiffId {
     }
 }
 
-/// Decompresses beside the way and hashes what comes out.
+/// Decompresses beside the way.
 struct Side {
     settings: CheckDiffId,
     unpack: Option<Unpack>,
-    hasher: Hasher,
-    scratch: Vec<u8>,
+    plain: PlainHash,
 }
 
 impl Fold for Side {
@@ -199,16 +199,15 @@ impl Fold for Side {
             }
         };
         if unpack.is_plain() {
-            self.hasher.update(&chunk);
-            return Ok(());
+            return self.plain.hasher.take(&chunk);
         }
-        self.scratch.reserve_exact(CHUNK);
         loop {
             settings.scope.check()?;
-            self.scratch.clear();
-            unpack.feed(&mut chunk, &mut self.scratch)?;
-            self.hasher.update(&self.scratch);
-            if self.scratch.len() < self.scratch.capacity() {
+            let mut plain = self.plain.empty();
+            unpack.feed(&mut chunk, &mut plain)?;
+            let full = plain.len() == plain.capacity();
+            self.plain.take(plain.into())?;
+            if !full {
                 return Ok(());
             }
         }
@@ -219,7 +218,31 @@ impl Fold for Side {
             Some(unpack) => unpack.end()?,
             None => self.settings.told(&[]).map(drop)?,
         }
-        Ok(self.hasher.finish())
+        self.plain.hasher.end()
+    }
+}
+
+/// Hashes what was decompressed, beside that where a core is idle.
+struct PlainHash {
+    hasher: Aside<Hasher>,
+    /// One that was hashed here already, to be filled again.
+    buffer: Vec<u8>,
+}
+
+impl PlainHash {
+    fn empty(&mut self) -> Vec<u8> {
+        let mut empty = std::mem::take(&mut self.buffer);
+        empty.clear();
+        empty.reserve_exact(CHUNK);
+        empty
+    }
+
+    fn take(&mut self, plain: Bytes) -> Result<(), LayerError> {
+        self.hasher.take(&plain)?;
+        if plain.is_unique() {
+            self.buffer = plain.into();
+        }
+        Ok(())
     }
 }
 

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use securecp_layer::{LayerError, Scope};
+use securecp_layer::{Aside, Fold, LayerError, Scope};
 use securecp_oci::Descriptor;
 use tempfile::{NamedTempFile, TempDir};
 
@@ -135,22 +136,48 @@ impl Write for Staged {
 }
 
 /// Reads a chain to its end into `staged` and says what it was; the bytes are then as the chain promised.
+///
+/// A large blob is written by a thread of its own while a core is idle, so that what makes the bytes need not wait for the
+/// disk.
 pub(crate) fn fill(
-    staged: &mut Staged,
+    staged: Staged,
     blob: &BlobPut<'_>,
     scope: &Scope,
-) -> Result<Descriptor, TransportError> {
+) -> Result<(Staged, Descriptor), TransportError> {
     scope.check()?;
+    let folder = staged.folder.clone();
+    let failed = |error| match error {
+        LayerError::Spool(source) => {
+            TransportError::Io { operation: "writing a file in", path: folder.clone(), source }
+        }
+        other => other.into(),
+    };
     let mut layer = (blob.open)()?;
+    let mut writer = Aside::new(Append(staged));
     let mut size = 0;
     while let Some(chunk) = layer.next()? {
         scope.check()?;
-        staged.append(&chunk)?;
+        writer.take(&chunk).map_err(failed)?;
         size += chunk.len() as u64;
     }
     let found = layer.finish()?;
     check_promise(blob.known, &found, size)?;
-    Ok(found)
+    Ok((writer.end().map_err(failed)?, found))
+}
+
+/// Writing as work beside a chain's way.
+struct Append(Staged);
+
+impl Fold for Append {
+    type Output = Staged;
+
+    fn take(&mut self, chunk: &Bytes) -> Result<(), LayerError> {
+        self.0.file_mut().write_all(chunk).map_err(LayerError::Spool)
+    }
+
+    fn end(self) -> Result<Staged, LayerError> {
+        Ok(self.0)
+    }
 }
 
 /// A chain that says something else than was announced, or than was written, is broken.

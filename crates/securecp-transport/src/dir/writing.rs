@@ -71,10 +71,10 @@ impl<'a> DirWriting<'a> {
 
 impl Writing for DirWriting<'_> {
     fn put_blob(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
-        let mut staged = Staged::create(self.folder())?;
-        let found = match share(&staged, blob, scope)? {
-            Some(found) => found,
-            None => fill(&mut staged, blob, scope)?,
+        let staged = Staged::create(self.folder())?;
+        let (staged, found) = match share(&staged, blob, scope)? {
+            Some(found) => (staged, found),
+            None => fill(staged, blob, scope)?,
         };
         self.note_algorithm(&found.digest);
         staged.publish(self.folder(), &format::blob_name(&found.digest))?;

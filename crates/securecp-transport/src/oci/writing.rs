@@ -106,7 +106,7 @@ impl<'a> OciWriting<'a> {
     fn bring(&self, blob: &BlobPut<'_>, scope: &Scope) -> Result<Descriptor, TransportError> {
         let expected = blob.known.map_or(Algorithm::Sha256, |known| known.digest.algorithm());
         let folder = self.algorithm_folder(expected)?;
-        let mut staged = Staged::create(&folder)?;
+        let staged = Staged::create(&folder)?;
         if let Some(found) = share(&staged, blob, scope)? {
             return staged.publish(&folder, found.digest.hex()).map(|()| found);
         }
@@ -114,7 +114,7 @@ impl<'a> OciWriting<'a> {
         if let Some(partial) = partial.and_then(|known| Partial::take(&self.blobs, known)) {
             return partial.fill(blob, &folder, scope);
         }
-        let found = fill(&mut staged, blob, scope)?;
+        let (staged, found) = fill(staged, blob, scope)?;
         let algorithm = found.digest.algorithm();
         let target = if algorithm == expected { folder } else { self.algorithm_folder(algorithm)? };
         staged.publish(&target, found.digest.hex())?;
