@@ -51,7 +51,7 @@ impl Content {
     }
 
     pub(crate) fn of_part(part: &Part) -> Option<Self> {
-        let name = part.header.get("enc").and_then(Value::as_str)?;
+        let name = part.get("enc").and_then(Value::as_str)?;
         Self::ALL.into_iter().find(|content| content.name() == name)
     }
 

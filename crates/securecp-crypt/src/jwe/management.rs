@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::ec::{EcGroup, EcKey};
@@ -64,7 +66,7 @@ impl Management {
     }
 
     pub(crate) fn of_part(part: &Part) -> Option<Self> {
-        part.header.get("alg").and_then(Value::as_str).and_then(Self::named)
+        part.get("alg").and_then(Value::as_str).and_then(Self::named)
     }
 
     /// The algorithm for a recipient: what its JWK names, else RSA-OAEP or ECDH-ES+A256KW as the reference chooses.
@@ -116,20 +118,20 @@ impl Management {
         }
     }
 
-    /// Wraps a content key; the part's header has everything but `enc`.
+    /// Wraps a content key; the part's own header has everything but `enc`.
     pub(crate) fn wrap(self, key: &PublicKey, cek: &Secret) -> Result<Part, CryptError> {
-        let mut header = Map::new();
-        header.insert("alg".to_owned(), self.name().into());
+        let mut own = Map::new();
+        own.insert("alg".to_owned(), self.name().into());
         if let Some(id) = &key.id {
-            header.insert("kid".to_owned(), id.as_str().into());
+            own.insert("kid".to_owned(), id.as_str().into());
         }
         let encrypted_key = match (self, key.kind) {
             (Self::Rsa(oaep), Kind::Rsa(_)) => oaep.encrypt(&key.key, cek),
-            (Self::Ecdh(wrap), Kind::Ec(curve)) => wrap.seal(&key.key, curve, cek, &mut header),
+            (Self::Ecdh(wrap), Kind::Ec(curve)) => wrap.seal(&key.key, curve, cek, &mut own),
             _ => return Err(CryptError::Library("choosing a JWE algorithm")),
         };
         let encrypted_key = encrypted_key.map_err(|_| CryptError::Library("wrapping a JWE key"))?;
-        Ok(Part { header, encrypted_key })
+        Ok(Part { own, shared: Arc::default(), encrypted_key })
     }
 }
 
@@ -248,7 +250,7 @@ fn wrapped_length(bytes: &[u8]) -> bool {
 }
 
 fn ephemeral_curve(part: &Part) -> Option<Curve> {
-    let epk = part.header.get("epk")?;
+    let epk = part.get("epk")?;
     let text = |name: &str| epk.get(name).and_then(Value::as_str);
     text("kty").filter(|kty| *kty == "EC")?;
     Curve::named(text("crv")?)
@@ -257,7 +259,7 @@ fn ephemeral_curve(part: &Part) -> Option<Curve> {
 /// The sender's ephemeral key, checked to be on its curve.
 fn ephemeral(part: &Part) -> Option<PKey<Public>> {
     let curve = ephemeral_curve(part)?;
-    let epk = part.header.get("epk")?;
+    let epk = part.get("epk")?;
     let number = |name: &str| {
         let bytes = decode(epk.get(name)?.as_str()?)?;
         (bytes.len() <= curve.width()).then(|| openssl::bn::BigNum::from_slice(&bytes).ok())?
@@ -271,7 +273,7 @@ fn ephemeral(part: &Part) -> Option<PKey<Public>> {
 
 /// A party's name for the key derivation; absent is empty.
 fn party(part: &Part, name: &str) -> Option<Vec<u8>> {
-    match part.header.get(name) {
+    match part.get(name) {
         None => Some(Vec::new()),
         Some(value) => decode(value.as_str()?),
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use securecp_oci::json::{self, Limits};
@@ -9,7 +11,9 @@ use crate::{CryptError, Secret};
 /// Largest JWE that is read, in bytes.
 const LIMIT: usize = 512 << 10;
 /// Most recipients of one JWE.
-const RECIPIENT_LIMIT: usize = 256;
+pub(crate) const RECIPIENT_LIMIT: usize = 256;
+/// Largest header, in bytes: the protected one, the unprotected one and that of each recipient.
+const HEADER_LIMIT: usize = 16 << 10;
 
 /// A JWE in any of its three forms, decoded.
 pub(crate) struct Message {
@@ -23,8 +27,10 @@ pub(crate) struct Message {
 
 /// What belongs to one recipient.
 pub(crate) struct Part {
-    /// All headers that apply to it, joined.
-    pub(crate) header: Map<String, Value>,
+    /// What applies to it alone; no name of it is in the shared headers.
+    pub(crate) own: Map<String, Value>,
+    /// What applies to all parts of a message.
+    pub(crate) shared: Arc<Map<String, Value>>,
     pub(crate) encrypted_key: Vec<u8>,
 }
 
@@ -44,7 +50,8 @@ impl Message {
     fn parse_compact(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split('.').take(6).collect();
         let [protected, encrypted_key, iv, ciphertext, tag] = parts[..] else { return None };
-        let part = Part { header: header(protected)?, encrypted_key: decode(encrypted_key)? };
+        let shared = Arc::new(header(protected)?);
+        let part = Part { own: Map::new(), shared, encrypted_key: decode(encrypted_key)? };
         Some(Self {
             authenticated: protected.to_owned(),
             iv: decode(iv)?,
@@ -57,7 +64,10 @@ impl Message {
     fn parse_json(map: &Map<String, Value>) -> Option<Self> {
         let protected = text(map, "protected")?;
         let mut shared = header(protected)?;
-        merge(&mut shared, map.get("unprotected"))?;
+        for (name, value) in small(map, "unprotected")? {
+            shared.insert(name, value).is_none().then_some(())?;
+        }
+        let shared = Arc::new(shared);
         let parts = match map.get("recipients") {
             None => vec![Part::read(&shared, map)?],
             Some(Value::Array(recipients)) if !map.contains_key("header") => recipients
@@ -91,7 +101,7 @@ impl Message {
         let mut shared = Map::new();
         let single = parts.len() == 1;
         if let (true, Some(part)) = (single, parts.first()) {
-            shared.extend(part.header.clone());
+            shared.extend(part.own.clone());
         }
         shared.insert("enc".to_owned(), content.name().into());
         let protected = encode(Value::Object(shared).to_string().as_bytes());
@@ -115,22 +125,30 @@ impl Message {
 }
 
 impl Part {
-    fn read(shared: &Map<String, Value>, map: &Map<String, Value>) -> Option<Self> {
-        let mut header = shared.clone();
-        merge(&mut header, map.get("header"))?;
-        sane(Self { header, encrypted_key: decode(text(map, "encrypted_key")?)? })
+    fn read(shared: &Arc<Map<String, Value>>, map: &Map<String, Value>) -> Option<Self> {
+        let own = small(map, "header")?;
+        if own.keys().any(|name| shared.contains_key(name)) {
+            return None;
+        }
+        let shared = Arc::clone(shared);
+        sane(Self { own, shared, encrypted_key: decode(text(map, "encrypted_key")?)? })
+    }
+
+    /// A parameter of its own header or of the shared ones; no name is in both (RFC 7516, section 7.2.1).
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.own.get(name).or_else(|| self.shared.get(name))
     }
 
     fn write(self) -> Value {
         let mut map = Map::new();
-        map.insert("header".to_owned(), self.header.into());
+        map.insert("header".to_owned(), self.own.into());
         map.insert("encrypted_key".to_owned(), encode(&self.encrypted_key).into());
         map.into()
     }
 }
 
 fn sane(part: Part) -> Option<Part> {
-    (!part.header.contains_key("crit") && !part.header.contains_key("zip")).then_some(part)
+    (part.get("crit").is_none() && part.get("zip").is_none()).then_some(part)
 }
 
 /// A text member; an absent one is empty, one of another type is an error.
@@ -143,21 +161,17 @@ fn header(encoded: &str) -> Option<Map<String, Value>> {
     if encoded.is_empty() {
         return Some(Map::new());
     }
-    match json::parse(&decode(encoded)?, Limits { bytes: 16 << 10, depth: 8 }).ok()? {
+    match json::parse(&decode(encoded)?, Limits { depth: 8, ..Limits::bytes(HEADER_LIMIT) }).ok()? {
         Value::Object(header) => Some(header),
         _ => None,
     }
 }
 
-/// Adds headers; their names must be disjoint (RFC 7516, section 7.2.1).
-fn merge(into: &mut Map<String, Value>, from: Option<&Value>) -> Option<()> {
-    let Some(from) = from else { return Some(()) };
-    for (name, value) in from.as_object()? {
-        if into.insert(name.clone(), value.clone()).is_some() {
-            return None;
-        }
-    }
-    Some(())
+/// A header that is not encoded; an absent one is empty.
+fn small(map: &Map<String, Value>, name: &str) -> Option<Map<String, Value>> {
+    let Some(header) = map.get(name) else { return Some(Map::new()) };
+    let fits = header.to_string().len() <= HEADER_LIMIT;
+    header.as_object().filter(|_| fits).cloned()
 }
 
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
@@ -184,8 +198,10 @@ mod tests {
             r#","unprotected":{"u":1},"encrypted_key":"stray","recipients":[{"header":{"alg":"a"},"encrypted_key":"AQ"},{}],"aad":"AAAA""#,
         )
         .unwrap();
-        let names: Vec<_> = found.parts[0].header.keys().collect();
-        assert_eq!(names, ["enc", "u", "alg"]);
+        let value = |part: usize, name| found.parts[part].get(name).map(Value::to_string);
+        let values = ["enc", "u", "alg"].map(|name| value(0, name).unwrap());
+        assert_eq!(values, [r#""e""#, "1", r#""a""#]);
+        assert_eq!((value(1, "u").unwrap().as_str(), value(1, "alg")), ("1", None));
         assert_eq!((found.parts.len(), found.parts[0].encrypted_key.as_slice()), (2, &[1][..]));
         assert_eq!(found.authenticated, format!("{}.AAAA", encode(br#"{"enc":"e"}"#)));
         let compact = format!("{}.AQ.AA.AA.AA", encode(br#"{"alg":"a"}"#));
@@ -206,6 +222,9 @@ mod tests {
             ("{}", r#","recipients":{}"#),
             ("{}", r#","tag":1"#),
             ("{}", r#","encrypted_key":"AA==""#),
+            ("{}", r#","recipients":[{"header":[]}]"#),
+            (r#"{"a":1}"#, r#","recipients":[{},{"header":{"a":1}}]"#),
+            ("{}", r#","unprotected":{"a":1},"recipients":[{"header":{"a":1}}]"#),
             ("[]", ""),
         ] {
             assert!(message(protected, rest).is_none(), "{protected} {rest}");
@@ -213,6 +232,12 @@ mod tests {
         let many = format!(r#","recipients":[{{}}{}]"#, ",{}".repeat(RECIPIENT_LIMIT));
         assert!(message("{}", &many).is_none());
         assert!(message("{}", &many.replacen("{},", "", 1)).is_some());
+        for place in [r#""unprotected":{"a":"X"}"#, r#""recipients":[{},{"header":{"a":"X"}}]"#] {
+            let of = |length: usize| {
+                message("{}", &format!(",{}", place.replace('X', &"x".repeat(length))))
+            };
+            assert!(of(HEADER_LIMIT - 8).is_some() && of(HEADER_LIMIT - 7).is_none(), "{place}");
+        }
         for bad in ["", "a.b.c.d", "e30.AA.AA.AA.AA.AA", "[]"] {
             assert!(Message::parse(bad.as_bytes()).is_none(), "{bad}");
         }

@@ -108,7 +108,7 @@ fn open(message: &Message, part: &Part, management: Management, key: &PrivateKey
 pub(crate) fn describe(item: &[u8]) -> Option<Vec<String>> {
     let message = Message::parse(item)?;
     let text = |part: &Part, name: &str| {
-        let value = part.header.get(name).and_then(Value::as_str);
+        let value = part.get(name).and_then(Value::as_str);
         value.map(|text| Escaped::new(text).limit(80).to_string())
     };
     let describe = |part: &Part| {
@@ -116,7 +116,6 @@ pub(crate) fn describe(item: &[u8]) -> Option<Vec<String>> {
         let sort = match Management::of_part(part) {
             Some(Management::Rsa(_)) => format!(" ({}-bit key)", part.encrypted_key.len() * 8),
             Some(Management::Ecdh(_)) => part
-                .header
                 .get("epk")
                 .and_then(|epk| epk.get("crv"))
                 .and_then(Value::as_str)
