@@ -6,8 +6,8 @@ use bytes::Bytes;
 use securecp_layer::{Journal, Scope};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index, Platform,
-    PlatformWish, RawManifest, Signature,
+    CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index, MANIFEST_LIMIT,
+    Platform, PlatformWish, RawManifest, Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -21,7 +21,7 @@ use crate::route::Route;
 use crate::schema1::Restated;
 use crate::select::{IndexMode, Select};
 
-/// Most bytes that are kept of one image's manifests, signatures and configurations: 128 MiB.
+/// Most memory that one image's manifests, signatures and configurations may take, in bytes: 128 MiB.
 pub(crate) const MEMORY_LIMIT: u64 = 128 << 20;
 /// Deepest nesting of indexes.
 const DEPTH_LIMIT: usize = 8;
@@ -183,7 +183,7 @@ pub(crate) struct Survey<'a> {
     pub(crate) gate: &'a Gate<'a>,
     /// Manifests that earlier runs have read.
     pub(crate) kept: Option<&'a Journal>,
-    /// Bytes of manifests, signatures and configurations.
+    /// Memory for manifests, signatures and configurations.
     pub(crate) budget: Budget,
 }
 
@@ -301,15 +301,22 @@ impl Survey<'_> {
     /// One that an earlier run has read need not be fetched again: its digest says that it is the same.
     fn child(&self, entry: &Descriptor) -> Result<RawManifest, CopyError> {
         let kept = self.kept.and_then(|journal| journal.kept(&entry.digest));
+        // Taken before it is read, so that what is beyond the bound costs nothing.
+        self.keep(entry.size.min(MANIFEST_LIMIT as u64))?;
         if let Some(Ok(found)) = kept.map(|bytes| RawManifest::read(bytes, Declared::from(entry))) {
-            return self.keep(found.size()).map(|()| found);
+            return self.keep_view(&found).map(|()| found);
         }
         let found = self.from.manifest(entry, self.scope).map_err(|e| self.failed(e))?;
-        self.keep(found.size())?;
+        self.keep_view(&found)?;
         if let Some(journal) = self.kept {
             journal.keep(found.digest(), found.bytes());
         }
         Ok(found)
+    }
+
+    /// What a manifest takes beside the bytes that its entry named.
+    fn keep_view(&self, manifest: &RawManifest) -> Result<(), CopyError> {
+        self.keep((manifest.bytes_kept() as u64).saturating_sub(manifest.size()))
     }
 
     /// Makes sure that so many bytes more may be kept in memory.

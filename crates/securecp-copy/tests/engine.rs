@@ -611,6 +611,30 @@ fn manifests_and_signatures_are_bounded_together() {
     assert!(to.effects().is_empty());
 }
 
+/// Parsed they take more than their bytes: annotations with nothing in them some ten times as much.
+#[test]
+fn what_parsed_manifests_take_counts_too() {
+    let mut from = two_platforms();
+    let mut entries = Vec::new();
+    for number in 0..10 {
+        let members: Vec<_> = (0..100_000).map(|n| format!(r#""{number}{n:014}":"""#)).collect();
+        let text = format!(
+            r#"{{"schemaVersion":2,"annotations":{{{}}},"manifests":[]}}"#,
+            members.join(",")
+        );
+        let manifest = read(text, MediaType::OCI_INDEX);
+        entries.push(json(&manifest.descriptor()));
+        from.manifests.insert(manifest.digest().clone(), manifest);
+    }
+    let root = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
+    from.root = read(root, MediaType::OCI_INDEX);
+    let to = Shelf::new();
+    let error = Ask::new(&from, &to).copy().unwrap_err();
+    let text = error.cause.to_string();
+    assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
+    assert!(to.effects().is_empty());
+}
+
 #[test]
 fn a_destination_without_indexes_takes_none() {
     let (from, to) = (two_platforms(), Shelf { indexes: false, ..Shelf::new() });

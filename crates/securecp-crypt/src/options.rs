@@ -97,7 +97,7 @@ impl PublicOptions {
     /// Reads the document strictly. A nonce here would override the wrapped one in the reference, without being
     /// covered by the MAC: garbage would pass as plaintext. So nothing but cipher and MAC is taken.
     pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, String> {
-        let value = json::parse(bytes, Limits { bytes: LIMIT, depth: 4 })
+        let value = json::parse(bytes, Limits { depth: 4, ..Limits::bytes(LIMIT) })
             .map_err(|_| "not one strict JSON document".to_owned())?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
         match text("cipher") {

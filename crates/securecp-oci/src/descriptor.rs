@@ -62,6 +62,27 @@ impl Descriptor {
     }
 }
 
+impl Descriptor {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes_kept(&self) -> usize {
+        let platform = self.platform.as_ref();
+        let platform = platform.map(|p| [&p.os, &p.architecture, &p.variant, &p.os_version]);
+        let texts =
+            self.urls.iter().chain(&self.artifact_type).chain(platform.into_iter().flatten());
+        let texts = texts.map(|text| TEXT + text.len()).sum::<usize>();
+        let names = 2 * TEXT + self.media_type.as_str().len() + self.digest.hex().len();
+        size_of::<Self>() + names + texts + annotations_kept(&self.annotations)
+    }
+}
+
+/// About how many bytes a text takes beside its own: its place, and what the allocator adds.
+const TEXT: usize = 48;
+
+/// About how many bytes annotations take; nodes of the map are half full.
+pub(crate) fn annotations_kept(annotations: &Annotations) -> usize {
+    annotations.iter().map(|(key, value)| 3 * TEXT + key.len() + value.len()).sum()
+}
+
 pub(crate) fn object<'a>(
     value: &'a Value,
     subject: &str,

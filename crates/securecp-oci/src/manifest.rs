@@ -1,7 +1,9 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::descriptor::Fields;
+use crate::descriptor::{Fields, annotations_kept};
 use crate::json::{self, JsonError, Limits};
 use crate::{
     Algorithm, Annotations, Descriptor, Digest, DigestError, ManifestKind, MediaType, Schema1,
@@ -10,6 +12,13 @@ use crate::{
 
 /// Largest manifest that is read, in bytes: 4 MiB.
 pub const MANIFEST_LIMIT: usize = 4 << 20;
+/// Bounds of a manifest. Entries of an index with nothing but type, digest, size and platform have 32 bytes for each value.
+pub(crate) const MANIFEST_LIMITS: Limits =
+    Limits { bytes_per_value: 16, ..Limits::bytes(MANIFEST_LIMIT) };
+/// Larger manifests are parsed one after the other, in bytes: meanwhile one weighs up to 15 times its own bytes, and a
+/// copy reads many at once.
+const PARSED_ALONE: usize = 256 << 10;
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Largest configuration of an image that is read, in bytes: 4 MiB.
 pub const CONFIG_LIMIT: usize = 4 << 20;
@@ -196,6 +205,7 @@ impl RawManifest {
             Err(error) if !may_be_schema1(declared) => return Err(error),
             promised => promised,
         };
+        let _alone = alone(bytes.len());
         let parsed = parse(&bytes, declared);
         if let Ok((_, media_type)) = &parsed
             && media_type.manifest_kind() == Some(ManifestKind::DockerSchema1)
@@ -258,6 +268,24 @@ impl RawManifest {
     /// The length in bytes.
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// About how many bytes of memory it takes: its own, and those of the parsed view.
+    pub fn bytes_kept(&self) -> usize {
+        let view = match &self.view {
+            View::Image(image) => {
+                let descriptors = image.layers.iter().chain([&image.config]).chain(&image.subject);
+                descriptors.map(Descriptor::bytes_kept).sum::<usize>()
+                    + annotations_kept(&image.annotations)
+            }
+            View::Index(index) => {
+                let descriptors = index.manifests.iter().chain(&index.subject);
+                descriptors.map(Descriptor::bytes_kept).sum::<usize>()
+                    + annotations_kept(&index.annotations)
+            }
+            View::Schema1(schema1) => schema1.payload().len(),
+        };
+        self.bytes.len() + view
     }
 
     /// A descriptor of this manifest without annotations.
@@ -356,8 +384,13 @@ fn may_be_schema1(declared: Declared<'_>) -> bool {
     matches!(kind, None | Some(ManifestKind::DockerSchema1))
 }
 
+/// The right to parse a manifest of so many bytes.
+fn alone(bytes: usize) -> Option<MutexGuard<'static, ()>> {
+    (bytes > PARSED_ALONE).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 fn parse(bytes: &[u8], declared: Declared<'_>) -> Result<(Value, MediaType), ManifestError> {
-    let value = json::parse(bytes, Limits::bytes(MANIFEST_LIMIT)).map_err(ManifestError::Json)?;
+    let value = json::parse(bytes, MANIFEST_LIMITS).map_err(ManifestError::Json)?;
     let media_type = resolve_media_type(&value, declared.media_type)?;
     Ok((value, media_type))
 }
@@ -581,5 +614,47 @@ mod tests {
             RawManifest::read(large, Declared::default()),
             Err(ManifestError::TooLarge { .. })
         ));
+    }
+
+    /// Real indexes are far from the bound on values: as dense as they get, and as long as they may be.
+    #[test]
+    fn reads_an_index_of_many_entries() {
+        let platform = r#""platform":{"architecture":"amd64","os":"linux"}"#;
+        let entry = format!(r#"{{"mediaType":"{OCI}","digest":"EMPTY","size":1,{platform}}}"#);
+        let index = |count: usize| {
+            let entries = vec![entry.as_str(); count].join(",");
+            read(&format!(r#"{{"schemaVersion":2,"manifests":[{entries}]}}"#), None)
+        };
+        let found = index(17_000).unwrap();
+        assert_eq!(found.index().unwrap().manifests.len(), 17_000);
+        assert!(found.size() > 3 << 20);
+    }
+
+    #[test]
+    fn refuses_more_values_than_a_manifest_has() {
+        let with = |count: usize, item: &str| {
+            let items = vec![item; count].join(",");
+            read(&format!(r#"{{"schemaVersion":2,"manifests":[],"x":[{items}]}}"#), Some(INDEX))
+        };
+        assert!(with(4_000, "0").is_ok());
+        for item in ["0", "{}", r#"{"":0}"#, r#""7 bytes""#] {
+            let error = with(200_000, item).unwrap_err();
+            let expected = matches!(&error, ManifestError::Json(JsonError::TooManyValues { .. }));
+            assert!(expected, "{item}: {error:?}");
+        }
+    }
+
+    /// What it counts for grows with what it holds, not only with its bytes.
+    #[test]
+    fn tells_about_how_much_memory_it_takes() {
+        let bare = read(r#"{"schemaVersion":2,"manifests":[]}"#, None).unwrap();
+        assert_eq!(bare.bytes_kept() as u64, bare.size());
+        let members: Vec<_> = (0..10_000).map(|n| format!(r#""{n:015}":"""#)).collect();
+        let annotated = format!(
+            r#"{{"schemaVersion":2,"manifests":[],"annotations":{{{}}}}}"#,
+            members.join(",")
+        );
+        let annotated = read(&annotated, None).unwrap();
+        assert!(annotated.bytes_kept() as u64 > 5 * annotated.size());
     }
 }

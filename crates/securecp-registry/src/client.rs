@@ -394,6 +394,8 @@ pub(crate) struct Page {
 /// Pages read of one list, and the size of each in bytes: more than any registry needs, less than would hurt.
 const PAGES: usize = 10_000;
 const PAGE: usize = 8 << 20;
+/// What a tag takes in a list, in bytes. Tags of less than three characters are so few that any document may hold them.
+const TAG_BYTES: usize = 6;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -442,7 +444,8 @@ fn check_claim(response: &Response, bytes: &[u8]) -> Result<(), Problem> {
 }
 
 fn read_tags(body: &[u8], tags: &mut Vec<Tag>) -> Result<(), String> {
-    let value = json::parse(body, Limits::bytes(PAGE)).map_err(|e| format!("tag list: {e}"))?;
+    let limits = Limits { bytes_per_value: TAG_BYTES, ..Limits::bytes(PAGE) };
+    let value = json::parse(body, limits).map_err(|e| format!("tag list: {e}"))?;
     let list = match value.get("tags") {
         Some(Value::Null) => return Ok(()),
         list => list.and_then(Value::as_array).ok_or("tag list: expected an array of tags")?,
@@ -458,4 +461,37 @@ fn read_tags(body: &[u8], tags: &mut Vec<Tag>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(tags: impl Iterator<Item = String>) -> Vec<u8> {
+        let tags: Vec<_> = tags.map(|tag| format!("\"{tag}\"")).collect();
+        format!("{{\"name\":\"a\",\"tags\":[{}]}}", tags.join(",")).into_bytes()
+    }
+
+    /// Every tag of at most three letters and digits, the densest list that there can be.
+    #[test]
+    fn reads_pages_of_hundreds_of_thousands_of_tags() {
+        let digits: Vec<char> = ('0'..='9').chain('a'..='z').chain('A'..='Z').collect();
+        let mut all: Vec<String> = digits.iter().map(char::to_string).collect();
+        for shorter in [0..62, 62..62 + 62 * 62] {
+            let longer =
+                all[shorter].iter().flat_map(|tag| digits.iter().map(move |d| format!("{tag}{d}")));
+            let longer: Vec<_> = longer.collect();
+            all.extend(longer);
+        }
+        let count = all.len();
+        let mut found = Vec::new();
+        read_tags(&page(all.into_iter()), &mut found).unwrap();
+        assert_eq!((count, found.len()), (242_234, 242_234));
+    }
+
+    #[test]
+    fn refuses_a_page_of_nothing_but_separators() {
+        let error = read_tags(&page((0..100_000).map(|_| String::new())), &mut Vec::new());
+        assert!(error.unwrap_err().contains("more than"));
+    }
 }

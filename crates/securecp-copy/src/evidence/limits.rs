@@ -10,5 +10,5 @@ pub(super) const PIECES: usize = 1_000;
 pub(super) const DEPTH: usize = 8;
 /// Most manifests of a piece of evidence that is an index.
 pub(super) const PARTS: usize = 256;
-/// Most bytes of manifests of evidence of one image with everything below it: 128 MiB.
+/// Most memory that manifests of evidence of one image with everything below it may take, in bytes: 128 MiB.
 pub(super) const MEMORY: u64 = 128 << 20;

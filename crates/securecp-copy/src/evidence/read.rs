@@ -48,9 +48,9 @@ impl Reader<'_> {
         Ok(body)
     }
 
-    /// Evidence is bounded piece by piece, and all of it together.
+    /// Evidence is bounded piece by piece, and the memory that all of it takes.
     fn keep(&self, manifest: RawManifest) -> Result<RawManifest, Cause> {
-        let kept = self.budget.take(manifest.size());
+        let kept = self.budget.take(manifest.bytes_kept() as u64);
         kept.map_err(|exceeded| EvidenceError::TooMuch {
             digest: manifest.digest().clone(),
             limit: exceeded.limit,
