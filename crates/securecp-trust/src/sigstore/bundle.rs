@@ -22,6 +22,7 @@ use sigstore_verify::{
 
 use super::annotation;
 use super::certificate::{self, CertificateFault, Signer};
+use super::draft::PAYLOAD_TYPE;
 use super::evidence::Evidence;
 use super::fault::SigstoreFault;
 use super::log_entry::{LogEntryFault, Set};
@@ -421,11 +422,16 @@ impl Candidate {
         }
     }
 
-    /// What the envelope holds, whoever signed it.
+    /// What the envelope holds, whoever signed it. The type is signed so that nothing else is taken for a statement (DSSE
+    /// protocol).
     pub(super) fn statement(&self) -> Result<Value, BundleFault> {
         let SignatureContent::DsseEnvelope(envelope) = &self.bundle.content else {
             return Err(format("no statement"));
         };
+        if envelope.payload_type != PAYLOAD_TYPE {
+            let found = shown(&envelope.payload_type);
+            return Err(format(format!("payload of type {found:?}, expected {PAYLOAD_TYPE}")));
+        }
         json::parse(envelope.payload.as_bytes(), Limits::bytes(SIGNATURE_LIMIT)).map_err(format)
     }
 }

@@ -18,7 +18,7 @@ use super::record::{ChangeRecord, RECORD, RECORD_PREDICATE, RecordError};
 use super::trusted_root::{TrustedRoot, TrustedRootError};
 
 /// What cosign calls a statement in an envelope.
-const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+pub(super) const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
 /// A statement about a manifest, to be signed.
 #[derive(Debug, Clone)]

@@ -299,7 +299,7 @@ impl Keyless {
 }
 
 /// The authenticated bytes of a DSSE envelope.
-fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head =
         format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     [head, payload.to_vec()].concat()

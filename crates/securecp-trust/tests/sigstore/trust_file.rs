@@ -615,3 +615,25 @@ fn verdicts_are_data() {
     assert!(text.contains("accepted (default)\n    bundle 1: bundle format not"));
     assert!(text.contains(&format!("bundle 2: by {EMAIL} (issuer {ISSUER}), as a\n")), "{text}");
 }
+
+/// The type of what is in an envelope is signed so that one thing is not taken for another (DSSE protocol).
+#[test]
+fn an_envelope_of_another_type_is_no_statement() {
+    let (_, files) = with_keys(&["k"]);
+    let (key, manifest) = (&files.keys[0].1, manifest());
+    let mut envelope = envelope(key, manifest.bytes());
+    let lax = file("a: {key: k, dangerous-no-log: true}", "{require: a}");
+    let judge = |envelope: &Value| {
+        let material = serde_json::json!({"publicKey": {"hint": "lab"}});
+        let made = bundle(material, Vec::new(), ("dsseEnvelope", envelope.clone()));
+        reason(&files.judge(&lax, std::slice::from_ref(&made)))
+    };
+    assert_eq!(judge(&envelope), "accepted");
+    let payload = base64::decode(envelope["payload"].as_str().unwrap()).unwrap();
+    for kind in ["application/octet-stream", "text/plain", ""] {
+        envelope["payloadType"] = kind.into();
+        let raw = sign(key, &pae(kind, &payload));
+        envelope["signatures"][0]["sig"] = base64::encode(&raw).into();
+        assert_ne!(judge(&envelope), "accepted", "{kind}");
+    }
+}
