@@ -92,7 +92,7 @@ pub(crate) fn is_encryption(key: &str) -> bool {
     key.strip_prefix(ENC).is_some_and(|rest| rest.starts_with('.'))
 }
 
-fn check_size(layer: &Descriptor) -> Result<(), String> {
+pub(crate) fn check_size(layer: &Descriptor) -> Result<(), String> {
     let own = || layer.annotations.iter().filter(|(key, _)| is_encryption(key));
     let bytes: usize = own().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > BYTE_LIMIT {

@@ -149,7 +149,12 @@ impl Recipients {
             }
             place.push_str(&item);
         }
-        Ok(())
+        // What the reader would refuse nobody could ever open.
+        crate::envelope::check_size(layer).map_err(|problem| CryptError::Annotation {
+            digest: layer.digest.clone(),
+            annotation: crate::scheme::ENC.to_owned(),
+            problem: format!("{problem}: encrypt for fewer recipients"),
+        })
     }
 }
 
@@ -250,3 +255,27 @@ pub(crate) fn set_public(layer: &mut Descriptor, public: &crate::options::Public
     let value = base64::encode(public.to_json().as_bytes());
     layer.annotations.insert(PUBOPTS.to_owned(), value);
 }
+/// Refuses to wrap for more recipients than readers look at.
+pub(crate) fn check_count(scheme: Scheme, count: usize, limit: usize) -> Result<(), CryptError> {
+    if count <= limit {
+        return Ok(());
+    }
+    let problem = format!("{count} recipients, the limit is {limit}: encrypt for fewer recipients");
+    Err(CryptError::Wrap { scheme, problem })
+}
+
+/// Holds what was written to what its reader finds in it.
+pub(crate) fn check_readable(
+    scheme: Scheme,
+    read: Option<usize>,
+    count: usize,
+) -> Result<(), CryptError> {
+    if read == Some(count) {
+        return Ok(());
+    }
+    let problem = format!(
+        "what was wrapped for {count} recipients is too large to be read again: encrypt for fewer recipients"
+    );
+    Err(CryptError::Wrap { scheme, problem })
+}
+

@@ -52,8 +52,12 @@ impl KeyWrapper for JweRecipients {
     fn wrap(&self, options: &Secret) -> Result<Vec<u8>, CryptError> {
         let content = Content::A256Gcm;
         let key = content.draw_key()?;
+        crate::wrapper::check_count(Scheme::Jwe, self.0.len(), message::RECIPIENT_LIMIT)?;
         let parts = self.0.iter().map(|(public, management)| management.wrap(public, &key));
-        Message::seal(parts.collect::<Result<_, _>>()?, content, &key, options)
+        let item = Message::seal(parts.collect::<Result<_, _>>()?, content, &key, options)?;
+        let read = Message::parse(&item).map(|message| message.parts.len());
+        crate::wrapper::check_readable(Scheme::Jwe, read, self.0.len())?;
+        Ok(item)
     }
 }
 

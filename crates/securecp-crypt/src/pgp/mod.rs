@@ -61,6 +61,7 @@ impl KeyWrapper for PgpRecipients {
 
     fn wrap(&self, options: &Secret) -> Result<Vec<u8>, CryptError> {
         let failed = |problem: &'static str| move |_| CryptError::Library(problem);
+        crate::wrapper::check_count(Scheme::Pgp, self.0.len(), packet::SESSION_LIMIT)?;
         let session = SessionKey::new(32).map_err(failed("drawing a session key"))?;
         let mut out = Vec::new();
         for recipient in &self.0 {
@@ -70,6 +71,8 @@ impl KeyWrapper for PgpRecipients {
             out.extend(wrapped.map_err(failed("encrypting for an OpenPGP key"))?);
         }
         out.extend(packet::write_protected(&protected::seal(&session, options)?));
+        let read = Message::read(&out).map(|message| message.sessions.len());
+        crate::wrapper::check_readable(Scheme::Pgp, read, self.0.len())?;
         Ok(out)
     }
 }

@@ -7,7 +7,7 @@ use crate::Secret;
 /// Largest message that is read, in bytes; a real one has some hundred for each recipient.
 const LIMIT: usize = 512 << 10;
 /// Most recipients of one message.
-const SESSION_LIMIT: usize = 256;
+pub(crate) const SESSION_LIMIT: usize = 256;
 
 const SESSION: u8 = 1;
 const MARKER: u8 = 10;

@@ -18,7 +18,7 @@ const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
 /// 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// Most recipients of one message.
-const RECIPIENT_LIMIT: usize = 256;
+pub(crate) const RECIPIENT_LIMIT: usize = 256;
 
 /// A message, not yet opened.
 pub(crate) struct Envelope<'a> {

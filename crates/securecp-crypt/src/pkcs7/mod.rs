@@ -55,6 +55,7 @@ impl KeyWrapper for Pkcs7Recipients {
     }
 
     fn wrap(&self, options: &Secret) -> Result<Vec<u8>, CryptError> {
+        crate::wrapper::check_count(Scheme::Pkcs7, self.0.len(), message::RECIPIENT_LIMIT)?;
         let key = random::<16>()?;
         let parts = self.0.iter().map(|certificate| {
             let mut out = Vec::new();
@@ -70,7 +71,10 @@ impl KeyWrapper for Pkcs7Recipients {
             Ok(message::write_recipient(&certificate.issuer, &certificate.serial, &out))
         });
         let parts = parts.collect::<Result<Vec<_>, CryptError>>()?;
-        Ok(message::write_envelope(parts, &Sealed::new(&key, options)?))
+        let item = message::write_envelope(parts, &Sealed::new(&key, options)?);
+        let read = Envelope::read(&item).map(|envelope| envelope.recipients.len());
+        crate::wrapper::check_readable(Scheme::Pkcs7, read, self.0.len())?;
+        Ok(item)
     }
 }
 

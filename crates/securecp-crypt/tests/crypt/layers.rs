@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::common::{Bare, descriptor, drain, source};
 use proptest::prelude::*;
-use securecp_crypt::{CryptError, Encrypt};
+use securecp_crypt::{CryptError, Encrypt, KeyWrapper, Recipient, Recipients, Scheme, Secret};
 use securecp_layer::{Layer, LayerError};
 use securecp_oci::{Descriptor, MediaType, base64};
 
@@ -273,4 +273,41 @@ fn stops_after_too_many_private_key_operations() {
     let keys = securecp_crypt::Keys::new(vec![Box::new(Bare)], securecp_crypt::Budget::new(250));
     assert!(matches!(keys.unlock(&flooded), Err(CryptError::NoKey { .. })));
     assert!(matches!(keys.unlock(&flooded), Err(CryptError::TooMuchWork { limit: 250 })));
+}
+
+/// A layer has at most 256 wrapped keys: no reader would take more.
+#[test]
+fn refuses_to_add_more_wrapped_keys_than_are_read() {
+    let (_, mut layer) = encrypt(b"plain text", 100);
+    let unlocked = Bare::keys().unlock(&layer).unwrap();
+    for _ in 1..256 {
+        layer = Bare::recipients().add_to(&layer, &unlocked).unwrap();
+    }
+    assert!(Bare::keys().unlock(&layer).is_ok());
+    let error = Bare::recipients().add_to(&layer, &unlocked).unwrap_err().to_string();
+    assert!(error.contains("257 wrapped keys, the limit is 256"), "{error}");
+}
+
+/// The same for their bytes.
+#[test]
+fn refuses_wrapped_keys_that_are_too_large_to_be_read() {
+    struct Large;
+    impl KeyWrapper for Large {
+        fn scheme(&self) -> Scheme {
+            Scheme::Provider("bare".to_owned())
+        }
+
+        fn recipients(&self) -> Vec<Recipient> {
+            vec![Recipient { scheme: self.scheme(), id: "everybody".to_owned() }]
+        }
+
+        fn wrap(&self, _: &Secret) -> Result<Vec<u8>, CryptError> {
+            Ok(vec![7; 1 << 20])
+        }
+    }
+    let (_, layer) = encrypt(b"plain text", 100);
+    let unlocked = Bare::keys().unlock(&layer).unwrap();
+    let large = Recipients::new(vec![Box::new(Large)]).unwrap();
+    let error = large.add_to(&layer, &unlocked).unwrap_err().to_string();
+    assert!(error.contains("bytes, the limit is 1048576"), "{error}");
 }

@@ -15,7 +15,9 @@ use sequoia_openpgp::packet::pkesk::PKESK3;
 use sequoia_openpgp::packet::{Key, PKESK};
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::{Serialize as _, SerializeInto};
-use sequoia_openpgp::types::{HashAlgorithm, ReasonForRevocation, SymmetricAlgorithm};
+use sequoia_openpgp::types::{
+    HashAlgorithm, ReasonForRevocation, SymmetricAlgorithm,
+};
 use sequoia_openpgp::{Cert, Packet};
 
 use crate::layout::testdata;
@@ -229,6 +231,19 @@ fn locked_keys_open_with_their_passphrase_armoured_or_not() {
             assert!(matches!(outcome, Unwrapped::Mine(_)));
         }
     }
+}
+
+#[test]
+fn wraps_for_as_many_certificates_as_are_read() {
+    let cert = cert("a@x.test");
+    let recipient = certificates(std::slice::from_ref(&cert)).select("a@x.test").unwrap();
+    let wrap = |count| {
+        let recipients = PgpRecipients::new(vec![recipient.clone(); count]);
+        recipients.wrap(&Secret::new(OPTIONS.to_vec()))
+    };
+    assert!(opens(&cert, &wrap(256).unwrap()));
+    let error = wrap(257).unwrap_err().to_string();
+    assert!(error.contains("257 recipients, the limit is 256"), "{error}");
 }
 
 fn locked(cert: Cert, password: &Password) -> Cert {

@@ -111,6 +111,44 @@ fn every_curve_and_every_recipient_opens() {
     }
 }
 
+/// What is wrapped for so many each of them can open; for more nothing is wrapped.
+#[test]
+fn wraps_for_as_many_recipients_as_are_read() {
+    let key = ec(Nid::X9_62_PRIME256V1);
+    let public = public(&key.public_key_to_der().unwrap());
+    let jwe = |count| JweRecipients::new(vec![public.clone(); count]).unwrap();
+    let own = JweKeys::new(vec![private(&key.private_key_to_der().unwrap())]);
+    assert!(opens(&own, &wrap(&jwe(256))));
+    let certificate = certificate("x509-a.pem");
+    let pkcs7 = |count| Pkcs7Recipients::new(vec![certificate.clone(); count]).unwrap();
+    assert!(!wrap(&pkcs7(256)).is_empty());
+    for wrapper in [&jwe(257) as &dyn KeyWrapper, &pkcs7(257)] {
+        let error = wrapper.wrap(&Secret::new(OPTIONS.to_vec())).unwrap_err().to_string();
+        assert!(error.contains("257 recipients, the limit is 256"), "{error}");
+    }
+}
+
+/// Headers with long key ids, by which few recipients make a large JWE or a large header.
+#[test]
+fn refuses_to_wrap_what_is_too_large_to_be_read() {
+    let rsa = Rsa::generate(2048).unwrap();
+    let named = |length: usize| {
+        let (public_jwk, _) = rsa_jwk(&rsa, json!({"kid": "k".repeat(length)}));
+        public(&public_jwk)
+    };
+    for (length, count, fits) in [
+        (8_000, 2, true),
+        (8_000, 60, true),
+        (8_000, 70, false),
+        (17_000, 1, false),
+        (17_000, 2, false),
+    ] {
+        let wrapper = JweRecipients::new(vec![named(length); count]).unwrap();
+        let wrapped = wrapper.wrap(&Secret::new(OPTIONS.to_vec()));
+        assert_eq!(wrapped.is_ok(), fits, "{length} {count}");
+    }
+}
+
 #[test]
 fn jwk_names_algorithm_and_key_id() {
     let rsa = Rsa::generate(2048).unwrap();
