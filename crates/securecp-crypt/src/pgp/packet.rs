@@ -59,7 +59,8 @@ fn rsa(numbers: &[u8]) -> Option<Ciphertext> {
 }
 
 impl Message {
-    /// Reads session keys and the protected data behind them; `None` if it is nothing of the kind.
+    /// Reads session keys and the protected data behind them; `None` if it is nothing of the kind, or something follows:
+    /// another reader could take that for a second message.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > LIMIT {
             return None;
@@ -70,6 +71,7 @@ impl Message {
             let (packet, behind) = Packet::read(rest)?;
             rest = behind;
             match packet.tag {
+                PROTECTED | AUTHENTICATED if !behind.is_empty() => return None,
                 SESSION if sessions.len() == SESSION_LIMIT => return None,
                 SESSION => sessions.extend(Session::read(&packet.body)),
                 MARKER | PADDING => {}

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use securecp_crypt::{
     Budget, KeyFileError, KeyMaterial, KeyUnwrapper, KeyWrapper, Passphrase, PgpCertificates,
-    PgpKeys, PgpRecipients, PgpSecretKey, Secret, Unwrapped, read_key_file,
+    PgpKeys, PgpRecipients, PgpSecretKey, Secret, Unwrapped, pgp_recipients, read_key_file,
 };
 use sequoia_openpgp::armor;
 use sequoia_openpgp::cert::{CertBuilder, CipherSuite, UserIDRevocationBuilder};
@@ -244,6 +244,20 @@ fn wraps_for_as_many_certificates_as_are_read() {
     assert!(opens(&cert, &wrap(256).unwrap()));
     let error = wrap(257).unwrap_err().to_string();
     assert!(error.contains("257 recipients, the limit is 256"), "{error}");
+}
+
+/// gpg 2.2.40 opens what follows too, and asks for its password if it has one.
+#[test]
+fn a_message_with_something_behind_it_is_none() {
+    let cert = cert("a@x.test");
+    let whole = wrap_for(&certificates(std::slice::from_ref(&cert)), "a@x.test");
+    assert_eq!(pgp_recipients(&whole).unwrap().len(), 1);
+    // A session key encrypted with a password, and what it opens; a marker; a byte.
+    let password = [&[0xc3, 4, 4, 9, 0, 8][..], &[0xd2, 40, 1], &[9; 39]].concat();
+    for behind in [&password[..], b"\xca\x03PGP", b"\0"] {
+        let both = [&whole, behind].concat();
+        assert!(pgp_recipients(&both).is_none() && !opens(&cert, &both));
+    }
 }
 
 fn locked(cert: Cert, password: &Password) -> Cert {
