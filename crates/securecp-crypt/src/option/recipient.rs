@@ -25,25 +25,26 @@ impl RecipientSpec {
     /// Reads one value of the option; the first colon divides.
     ///
     /// # Errors
-    /// No colon, nothing behind it, an unknown protocol, or PKCS#11.
+    /// No colon, nothing behind it, an unknown protocol, or PKCS#11; what stands behind the first colon is not quoted, it
+    /// may be a provider's secret.
     pub fn parse(text: &str) -> Result<Self, CryptError> {
-        let shown = securecp_oci::Escaped::new(text).limit(120).to_string();
         let fail = |problem: String| CryptError::Option { option: OPTION, problem };
-        let (protocol, value) =
-            text.split_once(':').filter(|(_, v)| !v.is_empty()).ok_or_else(|| {
-                fail(format!("Invalid recipient format {shown:?}, expected PROTOCOL:VALUE"))
-            })?;
+        let (protocol, value) = text
+            .split_once(':')
+            .filter(|(_, v)| !v.is_empty())
+            .ok_or_else(|| fail("Invalid recipient format, expected PROTOCOL:VALUE".to_owned()))?;
+        let shown = securecp_oci::Escaped::new(protocol).limit(40).to_string();
         match protocol {
             "jwe" => Ok(Self::Jwe(value.into())),
             "pkcs7" => Ok(Self::Pkcs7(value.into())),
             "pgp" if is_file(value) => Ok(Self::PgpFile(value.into())),
             "pgp" => Ok(Self::Pgp(value.to_owned())),
-            "provider" => ProviderSpec::parse(value)
-                .map(Self::Provider)
-                .ok_or_else(|| fail(format!("{shown:?} names no provider"))),
+            "provider" => ProviderSpec::parse(value).map(Self::Provider).ok_or_else(|| {
+                fail("provider: names no provider, expected provider:NAME[:PARAMETER]".to_owned())
+            }),
             "pkcs11" => Err(fail("PKCS#11 tokens are not supported yet".to_owned())),
             _ => Err(fail(format!(
-                "Provided protocol not recognized in {shown:?}, expected jwe, pgp, pkcs7 or provider"
+                "Provided protocol {shown:?} not recognized, expected jwe, pgp, pkcs7 or provider"
             ))),
         }
     }
@@ -86,13 +87,22 @@ mod tests {
         for (text, expected) in [
             ("key.pem", "Invalid recipient format"),
             ("jwe:", "Invalid recipient format"),
-            ("age:x", "Provided protocol not recognized"),
-            ("JWE:x", "Provided protocol not recognized"),
+            ("age:x", "Provided protocol \"age\" not recognized"),
+            ("JWE:x", "Provided protocol \"JWE\" not recognized"),
             ("provider::x", "names no provider"),
             ("pkcs11:x", "not supported yet"),
         ] {
             let error = RecipientSpec::parse(text).unwrap_err().to_string();
             assert!(error.starts_with("--encryption-key: ") && error.contains(expected), "{error}");
+        }
+    }
+
+    /// As for `--decryption-key`.
+    #[test]
+    fn errors_do_not_quote_what_may_be_a_secret() {
+        for bad in ["provider::hunter2", "providr:kms:hunter2", "provider kms hunter2"] {
+            let error = RecipientSpec::parse(bad).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }
