@@ -178,6 +178,7 @@ fn read_pgp(bytes: &[u8], passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, P
         Ok(keys) => Ok(keys.into_iter().map(KeyMaterial::Pgp).collect()),
         Err(Locked::PassphraseMissing) => Err(Problem::PassphraseMissing),
         Err(Locked::PassphraseWrong) => Err(Problem::PassphraseWrong),
+        Err(Locked::TooMuchMemory) => Err(Problem::Unusable(TOO_MUCH_MEMORY)),
         Err(Locked::NoSecret) => {
             let certificates = PgpCertificates::read(bytes).ok_or(Problem::Unusable(UNREADABLE))?;
             Ok(vec![KeyMaterial::PgpPublic(certificates)])
@@ -186,6 +187,8 @@ fn read_pgp(bytes: &[u8], passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, P
 }
 
 const MIXED: &str = "OpenPGP and other keys together (give them in files of their own)";
+const TOO_MUCH_MEMORY: &str =
+    "an OpenPGP key whose passphrase takes more memory than allowed (1 GiB)";
 const UNREADABLE: &str = "an OpenPGP certificate that cannot be read";
 
 fn read_pem(text: &str, passphrase: &Passphrase) -> Result<Vec<KeyMaterial>, Problem> {

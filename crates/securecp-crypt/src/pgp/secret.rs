@@ -6,9 +6,9 @@ use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::{Padding, Rsa};
 use sequoia_openpgp::cert::CertParser;
-use sequoia_openpgp::crypto::{Decryptor, KeyPair, Password, SessionKey, mpi};
+use sequoia_openpgp::crypto::{Decryptor, KeyPair, Password, S2K, SessionKey, mpi};
 use sequoia_openpgp::packet::Key;
-use sequoia_openpgp::packet::key::{SecretParts, UnspecifiedRole};
+use sequoia_openpgp::packet::key::{SecretKeyMaterial, SecretParts, UnspecifiedRole};
 use sequoia_openpgp::packet::pkesk::PKESK3;
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::types::SymmetricAlgorithm;
@@ -38,7 +38,11 @@ pub(crate) enum Locked {
     NoSecret,
     PassphraseMissing,
     PassphraseWrong,
+    TooMuchMemory,
 }
+
+/// Keys whose passphrase takes so much memory or more are not opened: 2 to this power in KiB, one GiB, as for signing keys.
+const ARGON2_MEMORY_LIMIT: u8 = 20;
 
 impl PgpSecretKey {
     /// All secret keys in an armoured or binary file that can decrypt, also expired and revoked ones: what was
@@ -55,6 +59,10 @@ impl PgpSecretKey {
         let mut locked = Locked::NoSecret;
         for key in certs.iter().flat_map(|cert| cert.keys().secret()) {
             if !key.key().pk_algo().for_encryption() {
+                continue;
+            }
+            if takes_too_much_memory(key.key().secret()) {
+                locked = Locked::TooMuchMemory;
                 continue;
             }
             match unlock(key.key().clone().role_into_unspecified(), passphrase) {
@@ -106,6 +114,11 @@ impl fmt::Debug for PgpSecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PgpSecretKey").field("key_id", &self.key_id).finish_non_exhaustive()
     }
+}
+
+fn takes_too_much_memory(secret: &SecretKeyMaterial) -> bool {
+    let SecretKeyMaterial::Encrypted(locked) = secret else { return false };
+    matches!(locked.s2k(), S2K::Argon2 { m: ARGON2_MEMORY_LIMIT.., .. })
 }
 
 /// The key without protection; `None` if no candidate opens it.

@@ -16,7 +16,7 @@ use sequoia_openpgp::packet::{Key, PKESK};
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::{Serialize as _, SerializeInto};
 use sequoia_openpgp::types::{
-    HashAlgorithm, ReasonForRevocation, SymmetricAlgorithm,
+    AEADAlgorithm, HashAlgorithm, ReasonForRevocation, SymmetricAlgorithm,
 };
 use sequoia_openpgp::{Cert, Packet};
 
@@ -233,6 +233,28 @@ fn locked_keys_open_with_their_passphrase_armoured_or_not() {
     }
 }
 
+/// Argon2 with a power too large for this machine, put into a key that was locked with a small one.
+#[test]
+fn refuses_passphrases_that_take_too_much_memory() {
+    let small = S2K::Argon2 { salt: [0x5a; 16], t: 1, p: 1, m: 3 };
+    let cert = locked_by(cert("a@x.test"), small, &Password::from("pass"));
+    let bytes = cert.as_tsk().to_vec().unwrap();
+    let read = |m: u8| {
+        let mut bytes = bytes.clone();
+        let specifier = [&[4][..], &[0x5a; 16], &[1, 1, 3]].concat();
+        let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&specifier));
+        for place in places.collect::<Vec<_>>() {
+            bytes[place + specifier.len() - 1] = m;
+        }
+        read_key_file("x", &bytes, &Passphrase::new(Secret::new(b"pass".to_vec())))
+    };
+    assert!(read(3).is_ok());
+    for m in [20, 31, 255] {
+        let error = read(m).unwrap_err().to_string();
+        assert!(error.contains("more memory than allowed"), "{m}: {error}");
+    }
+}
+
 #[test]
 fn wraps_for_as_many_certificates_as_are_read() {
     let cert = cert("a@x.test");
@@ -261,12 +283,17 @@ fn a_message_with_something_behind_it_is_none() {
 }
 
 fn locked(cert: Cert, password: &Password) -> Cert {
+    locked_by(cert, S2K::new_iterated(HashAlgorithm::SHA256, 1024).unwrap(), password)
+}
+
+fn locked_by(cert: Cert, s2k: S2K, password: &Password) -> Cert {
     let secret = cert.keys().secret().map(|key| key.key().clone());
+    // Argon2 goes with nothing else (RFC 9580, section 3.7.2.1).
+    let aead = matches!(s2k, S2K::Argon2 { .. }).then_some(AEADAlgorithm::OCB);
     let lock = |key: Key<SecretParts, UnspecifiedRole>| {
         let (key, secret) = key.take_secret();
-        let fast = S2K::new_iterated(HashAlgorithm::SHA256, 1024).unwrap();
         let cipher = SymmetricAlgorithm::AES128;
-        let secret = secret.encrypt_with(&key, fast, cipher, None, password).unwrap();
+        let secret = secret.encrypt_with(&key, s2k.clone(), cipher, aead, password).unwrap();
         key.add_secret(secret).0
     };
     let packets: Vec<Packet> = secret
