@@ -1,10 +1,14 @@
 //! Proxies of the environment, read as Go's programs read them.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
 use crate::NetError;
+
+/// The variables, which are also read in small letters.
+const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 
 /// Which requests go through which proxy. What is meant for this machine never does: its credentials would.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -51,7 +55,18 @@ impl Proxies {
 
     /// Those of this process.
     pub(crate) fn of_environment() -> Result<Self, NetError> {
-        Self::of(&|name| std::env::var(name).ok())
+        Self::of_variables(&|name| std::env::var_os(name))
+    }
+
+    /// # Errors
+    /// As [`Self::of`], or one that is not UTF-8: what it forbids or demands would not be heard.
+    fn of_variables(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, NetError> {
+        for name in NAMES.into_iter().flat_map(|name| [name.to_owned(), name.to_lowercase()]) {
+            if variable(&name).is_some_and(|value| value.to_str().is_none()) {
+                return Err(bad(&name, "is not UTF-8"));
+            }
+        }
+        Self::of(&|name| variable(name).and_then(|value| value.into_string().ok()))
     }
 
     /// The proxy for a request to `url`, if there is one.
@@ -272,5 +287,19 @@ mod tests {
             assert!(error.contains(phrase) && !error.contains("geheim"), "{error}");
         }
         assert!(proxies(&[("http_proxy", "p.test"), ("REQUEST_METHOD", "GET")]).is_ok());
+    }
+
+    #[test]
+    fn a_variable_that_is_not_text_is_an_error() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for odd in ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "all_proxy"] {
+            let variable = |name: &str| {
+                (name == odd).then(|| OsString::from_vec(b"http://p.test:1/\xff".to_vec()))
+            };
+            let Err(error) = Proxies::of_variables(&variable) else { panic!("{odd}") };
+            assert!(error.to_string().contains(odd), "{error}");
+        }
+        let good = |name: &str| (name == "http_proxy").then(|| "http://p.test:1".into());
+        assert!(intercepts(&Proxies::of_variables(&good).unwrap(), "http://r.test/"));
     }
 }
