@@ -229,15 +229,16 @@ impl KeyUnwrapper for Provider {
 
     fn unwrap(&self, item: &[u8], budget: &Budget) -> Result<Unwrapped, CryptError> {
         budget.spend()?;
-        let Ok(response) = self.call.call(ProviderOperation::Unwrap, &self.unwrap_request(item))
-        else {
-            return Ok(Unwrapped::NotMine);
+        let request = self.unwrap_request(item);
+        let response = match self.call.call(ProviderOperation::Unwrap, &request) {
+            Ok(response) => response,
+            Err(problem) => return Ok(Unwrapped::Failed(problem)),
         };
         let read: Option<UnwrapResponse> = serde_json::from_slice(&response).ok();
         let options = read.and_then(|read| base64::decode(&read.keyunwrapresults.optsdata.0).ok());
         Ok(match options {
             Some(options) if !options.is_empty() => Unwrapped::Mine(Secret::new(options)),
-            _ => Unwrapped::NotMine,
+            _ => Unwrapped::Failed("the response holds no unwrapped key".to_owned()),
         })
     }
 }
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_answers_fail_to_wrap_and_do_not_unwrap() {
+    fn bad_answers_fail_to_wrap_and_to_unwrap() {
         for answer in [
             Err("exit status 1"),
             Ok(""),
@@ -312,7 +313,7 @@ mod tests {
             let (own, _) = provider(answer);
             assert!(own.wrap(&Secret::new(b"options".to_vec())).is_err(), "{answer:?}");
             let outcome = own.unwrap(b"item", &Budget::default()).unwrap();
-            assert!(matches!(outcome, Unwrapped::NotMine), "{answer:?}");
+            assert!(matches!(outcome, Unwrapped::Failed(_)), "{answer:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use securecp_oci::{Descriptor, base64};
+use securecp_oci::{Descriptor, Escaped, base64};
 
 use crate::options::PrivateOptions;
 use crate::scheme::PUBOPTS;
@@ -44,6 +44,8 @@ pub enum Unwrapped {
     Mine(Secret),
     /// A key fits it, but it is damaged.
     Broken(&'static str),
+    /// Whoever has the key could not be asked or refused, so nobody knows whether it fits; the text is for people.
+    Failed(String),
 }
 
 /// One recipient, named by something public.
@@ -192,43 +194,46 @@ impl Keys {
             let problem = "is not encrypted";
             return Err(CryptError::Contradiction { digest: layer.digest.clone(), problem });
         };
-        let mut damaged = None;
+        let (mut damaged, mut failures) = (None, Vec::new());
         for unwrapper in &self.unwrappers {
             let scheme = unwrapper.scheme();
             for item in envelope.items.iter().filter(|item| item.scheme == scheme) {
                 match open(unwrapper.as_ref(), &item.bytes, &self.budget)? {
                     Ok(options) => return Ok(Unlocked::new(layer, envelope, options)),
-                    Err(Some(problem)) => damaged = Some((scheme.clone(), problem)),
-                    Err(None) => {}
+                    Err(Miss::Broken(problem)) => damaged = Some((scheme.clone(), problem)),
+                    Err(Miss::Failed(problem)) => failures.push((scheme.clone(), problem)),
+                    Err(Miss::NotMine) => {}
                 }
             }
         }
-        Err(self.refusal(layer, &envelope, damaged))
+        let digest = layer.digest.clone();
+        match damaged {
+            Some((scheme, problem)) => Err(CryptError::Damaged { digest, scheme, problem }),
+            None => Err(CryptError::NoKey { digest, tried: self.tried(&envelope, &failures) }),
+        }
     }
 
-    fn refusal(
-        &self,
-        layer: &Descriptor,
-        envelope: &Envelope,
-        damaged: Option<(Scheme, &'static str)>,
-    ) -> CryptError {
-        let digest = layer.digest.clone();
-        if let Some((scheme, problem)) = damaged {
-            return CryptError::Damaged { digest, scheme, problem };
-        }
+    /// What was tried, by scheme, and why it may have failed where a key would fit.
+    fn tried(&self, envelope: &Envelope, failures: &[(Scheme, String)]) -> String {
         let outcome = |scheme: &&Scheme| {
             let tried = self.unwrappers.iter().any(|unwrapper| unwrapper.scheme() == **scheme);
-            let said = match scheme {
-                _ if tried => "no key fits",
-                Scheme::Pkcs11 => "not supported",
-                _ => "no key given",
-            };
-            format!("{scheme}: {said}")
+            let failure = failures.iter().find(|(failed, _)| failed == *scheme);
+            match (scheme, failure) {
+                (_, Some((_, problem))) => {
+                    format!("{scheme}: failed: {}", Escaped::new(problem).limit(FAILURE_LENGTH))
+                }
+                _ if tried => format!("{scheme}: no key fits"),
+                (Scheme::Pkcs11, _) => format!("{scheme}: not supported"),
+                _ => format!("{scheme}: no key given"),
+            }
         };
         let tried: Vec<_> = envelope.schemes().iter().map(outcome).collect();
-        CryptError::NoKey { digest, tried: tried.join(", ") }
+        tried.join(", ")
     }
 }
+
+/// Longest text of a failure that is shown, in characters.
+const FAILURE_LENGTH: usize = 300;
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -237,24 +242,27 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The options in `item`, or what is wrong with it if it is ours.
+/// Why an item gave no options.
+enum Miss {
+    NotMine,
+    Broken(&'static str),
+    Failed(String),
+}
+
+/// The options in `item`, or why there are none.
 fn open(
     unwrapper: &dyn KeyUnwrapper,
     item: &[u8],
     budget: &Budget,
-) -> Result<Result<PrivateOptions, Option<&'static str>>, CryptError> {
+) -> Result<Result<PrivateOptions, Miss>, CryptError> {
     Ok(match unwrapper.unwrap(item, budget)? {
-        Unwrapped::Mine(document) => PrivateOptions::from_json(&document).map_err(Some),
-        Unwrapped::Broken(problem) => Err(Some(problem)),
-        Unwrapped::NotMine => Err(None),
+        Unwrapped::Mine(document) => PrivateOptions::from_json(&document).map_err(Miss::Broken),
+        Unwrapped::Broken(problem) => Err(Miss::Broken(problem)),
+        Unwrapped::Failed(problem) => Err(Miss::Failed(problem)),
+        Unwrapped::NotMine => Err(Miss::NotMine),
     })
 }
 
-/// Writes the public options; only an encryption that is finished can.
-pub(crate) fn set_public(layer: &mut Descriptor, public: &crate::options::PublicOptions) {
-    let value = base64::encode(public.to_json().as_bytes());
-    layer.annotations.insert(PUBOPTS.to_owned(), value);
-}
 /// Refuses to wrap for more recipients than readers look at.
 pub(crate) fn check_count(scheme: Scheme, count: usize, limit: usize) -> Result<(), CryptError> {
     if count <= limit {
@@ -279,3 +287,8 @@ pub(crate) fn check_readable(
     Err(CryptError::Wrap { scheme, problem })
 }
 
+/// Writes the public options; only an encryption that is finished can.
+pub(crate) fn set_public(layer: &mut Descriptor, public: &crate::options::PublicOptions) {
+    let value = base64::encode(public.to_json().as_bytes());
+    layer.annotations.insert(PUBOPTS.to_owned(), value);
+}

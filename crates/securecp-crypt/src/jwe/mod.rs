@@ -88,7 +88,7 @@ impl KeyUnwrapper for JweKeys {
                 match open(&message, part, management, key) {
                     Unwrapped::NotMine => {}
                     mine @ Unwrapped::Mine(_) => return Ok(mine),
-                    broken @ Unwrapped::Broken(_) => outcome = broken,
+                    broken @ (Unwrapped::Broken(_) | Unwrapped::Failed(_)) => outcome = broken,
                 }
             }
         }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use crate::common::{Bare, descriptor, drain, source};
 use proptest::prelude::*;
-use securecp_crypt::{CryptError, Encrypt, KeyWrapper, Recipient, Recipients, Scheme, Secret};
+use securecp_crypt::{
+    Budget, CryptError, Encrypt, KeyUnwrapper, KeyWrapper, Recipient, Recipients, Scheme, Secret,
+    Unwrapped,
+};
 use securecp_layer::{Layer, LayerError};
 use securecp_oci::{Descriptor, MediaType, base64};
 
@@ -273,6 +276,29 @@ fn stops_after_too_many_private_key_operations() {
     let keys = securecp_crypt::Keys::new(vec![Box::new(Bare)], securecp_crypt::Budget::new(250));
     assert!(matches!(keys.unlock(&flooded), Err(CryptError::NoKey { .. })));
     assert!(matches!(keys.unlock(&flooded), Err(CryptError::TooMuchWork { limit: 250 })));
+}
+
+/// Whoever has the key could not be asked: nobody said that it does not fit.
+struct Unreachable;
+
+impl KeyUnwrapper for Unreachable {
+    fn scheme(&self) -> Scheme {
+        Scheme::Provider("bare".to_owned())
+    }
+
+    fn unwrap(&self, _: &[u8], _: &Budget) -> Result<Unwrapped, CryptError> {
+        Ok(Unwrapped::Failed("connection refused\n".to_owned()))
+    }
+}
+
+#[test]
+fn a_failure_to_ask_is_told() {
+    let (_, layer) = encrypt(b"plain text", 100);
+    let keys = securecp_crypt::Keys::new(vec![Box::new(Unreachable)], Budget::default());
+    let error = keys.unlock(&layer).unwrap_err().to_string();
+    assert!(error.contains(r"(provider:bare: failed: connection refused\u{a})"), "{error}");
+    let both = vec![Box::new(Unreachable) as Box<dyn KeyUnwrapper>, Box::new(Bare)];
+    assert!(securecp_crypt::Keys::new(both, Budget::default()).unlock(&layer).is_ok());
 }
 
 /// A layer has at most 256 wrapped keys: no reader would take more.

@@ -62,7 +62,7 @@ fn opened(outcome: Unwrapped) -> bool {
             assert_eq!(&*options, OPTIONS);
             true
         }
-        Unwrapped::NotMine | Unwrapped::Broken(_) => false,
+        Unwrapped::NotMine | Unwrapped::Broken(_) | Unwrapped::Failed(_) => false,
     }
 }
 

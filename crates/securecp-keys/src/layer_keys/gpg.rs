@@ -46,7 +46,7 @@ impl KeyUnwrapper for GpgKeys {
             Ok(mut options) => Ok(Unwrapped::Mine(Secret::new(std::mem::take(&mut options)))),
             Err(error) => {
                 tracing::warn!(%error, "gpg did not open a layer key");
-                Ok(Unwrapped::NotMine)
+                Ok(Unwrapped::Failed(super::with_causes(&error)))
             }
         }
     }

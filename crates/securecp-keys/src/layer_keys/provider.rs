@@ -105,10 +105,9 @@ impl ProviderCall for Service {
     }
 }
 
-/// The error with its causes; those of an unwrapping are seen nowhere else.
+/// The error with its causes. It is also logged: where another key fits, nobody else shows it.
 fn told(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let text = super::with_causes(error);
     tracing::warn!(error = text, "key provider");
     text
 }
