@@ -65,7 +65,8 @@ impl PgpSecretKey {
                 locked = Locked::TooMuchMemory;
                 continue;
             }
-            match unlock(key.key().clone().role_into_unspecified(), passphrase) {
+            // It must not forget whether it is a primary key, which authenticated encryption covers.
+            match unlock(key.key().clone(), passphrase) {
                 Some(key) => found.extend(Self::new(key)),
                 None if passphrase.is_some() => locked = Locked::PassphraseWrong,
                 None => locked = Locked::PassphraseMissing,

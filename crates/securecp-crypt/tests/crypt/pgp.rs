@@ -248,7 +248,7 @@ fn refuses_passphrases_that_take_too_much_memory() {
         }
         read_key_file("x", &bytes, &Passphrase::new(Secret::new(b"pass".to_vec())))
     };
-    assert!(read(3).is_ok());
+    read(3).unwrap();
     for m in [20, 31, 255] {
         let error = read(m).unwrap_err().to_string();
         assert!(error.contains("more memory than allowed"), "{m}: {error}");

@@ -200,7 +200,8 @@ fn signing_key(cert: &Cert, now: SystemTime) -> Option<Key<SecretParts, Unspecif
     let usable = valid.keys().for_signing().alive().supported().secret();
     let usable = usable.filter(|key| !revoked(key.revocation_status()));
     let best = usable.max_by_key(|key| (key.primary(), key.key().creation_time()));
-    best.map(|key| key.key().clone().role_into_unspecified())
+    // It must not forget whether it is a primary key, which authenticated encryption covers.
+    best.map(|key| key.key().clone())
 }
 
 fn unlocked(

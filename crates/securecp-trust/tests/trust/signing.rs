@@ -9,7 +9,9 @@ use sequoia_openpgp::cert::{CertBuilder, CipherSuite};
 use sequoia_openpgp::crypto::S2K;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::serialize::SerializeInto;
-use sequoia_openpgp::types::{HashAlgorithm, KeyFlags, ReasonForRevocation, SymmetricAlgorithm};
+use sequoia_openpgp::types::{
+    AEADAlgorithm, HashAlgorithm, KeyFlags, ReasonForRevocation, SymmetricAlgorithm,
+};
 
 use crate::simple::{NAME, manifest, testdata, then};
 use crate::support::{Survey, subject};
@@ -78,11 +80,15 @@ fn the_primary_key_signs_if_it_may() {
 
 /// The key, its primary part protected; cheaply, for the test's sake.
 fn protected(cert: Cert, passphrase: &str) -> Cert {
+    let s2k = S2K::new_iterated(HashAlgorithm::SHA256, 1024).unwrap();
+    protected_by(cert, s2k, None, passphrase)
+}
+
+fn protected_by(cert: Cert, s2k: S2K, aead: Option<AEADAlgorithm>, passphrase: &str) -> Cert {
     let primary = cert.primary_key().key().clone().parts_into_secret().unwrap();
     let (key, mut material) = primary.take_secret();
-    let s2k = S2K::new_iterated(HashAlgorithm::SHA256, 1024).unwrap();
     let cipher = SymmetricAlgorithm::AES256;
-    material.encrypt_in_place_with(&key, s2k, cipher, None, &passphrase.into()).unwrap();
+    material.encrypt_in_place_with(&key, s2k, cipher, aead, &passphrase.into()).unwrap();
     cert.insert_packets(key.add_secret(material).0).unwrap().0
 }
 
@@ -103,6 +109,18 @@ fn passphrases_unlock_and_are_not_shown() {
         let shown = format!("{signer:?}");
         assert!(shown.len() < 100 && !shown.contains("horse"), "{shown}");
     }
+}
+
+/// Locked as RFC 9580 has it (section 3.7.2.1): what is encrypted names the kind of key that it belongs to.
+#[test]
+fn keys_locked_with_authenticated_encryption_open() {
+    let alice = Cert::from_bytes(&testdata("keys/pgp-alice.sec.asc")).unwrap();
+    let s2k = S2K::Argon2 { salt: [7; 16], t: 1, p: 1, m: 3 };
+    let cert = protected_by(alice, s2k, Some(AEADAlgorithm::OCB), "correct horse");
+    let (_, signature) = sign(&secret(&cert), Some(b"correct horse")).unwrap();
+    assert!(accepted(signature, cert.to_vec().unwrap()));
+    let error = sign(&secret(&cert), Some(b"wrong")).unwrap_err();
+    assert!(matches!(error, SignError::WrongPassphrase { .. }), "{error}");
 }
 
 #[test]
