@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,10 @@ use zeroize::Zeroizing;
 const ERROR_TEXT_LIMIT: usize = 64 << 10;
 /// How long output may still come after the program itself has ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a running program is looked at.
+/// How often a running program is looked at, unless its output tells sooner that it has ended.
 const PULSE: Duration = Duration::from_millis(5);
+/// How long a program whose output has ended is expected to take until it is gone.
+const LAST_BREATH: Duration = Duration::from_micros(200);
 
 /// What a program that has ended said.
 pub struct Answer {
@@ -108,16 +110,18 @@ impl Running {
         out: &mut Capture,
         interrupt: &dyn Fn() -> Result<(), E>,
     ) -> Result<ExitStatus, RunError<E>> {
+        let mut pause = LAST_BREATH;
         loop {
             if let Some(status) = self.child.try_wait().map_err(RunError::Io)? {
                 self.ended = true;
                 return Ok(status);
             }
-            if out.look()? {
+            if out.look(pause)? {
                 return Err(RunError::TooMuch);
             }
             interrupt().map_err(RunError::Interrupted)?;
-            thread::sleep(PULSE);
+            // One that goes on without its output is looked at less and less often.
+            pause = if out.has_ended() { (pause * 2).min(PULSE) } else { LAST_BREATH };
         }
     }
 }
@@ -166,16 +170,21 @@ impl Capture {
         Ok(Self { from, found: None })
     }
 
-    /// Whether there is more than is taken.
-    fn look<E>(&mut self) -> Result<bool, RunError<E>> {
-        if self.found.is_none() {
-            match self.from.try_recv() {
+    /// Whether there is more than is taken; waits a while for the end, or for `after_end` if the output has ended.
+    fn look<E>(&mut self, after_end: Duration) -> Result<bool, RunError<E>> {
+        match self.found {
+            Some(_) => thread::sleep(after_end),
+            None => match self.from.recv_timeout(PULSE) {
                 Ok(found) => self.found = Some(found.map_err(RunError::Io)?),
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => return Err(broken()),
-            }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(broken()),
+            },
         }
         Ok(self.found.as_ref().is_some_and(|found| found.more))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.found.is_some()
     }
 
     /// Waits for the end of the output, but not for long.
@@ -250,6 +259,14 @@ mod tests {
         let chatty = "yes noise | head -c 1000000 >&2; echo ok";
         let chatty = within(LONG, chatty, b"", 100).unwrap();
         assert_eq!((&**chatty.out, chatty.err.len()), (&b"ok\n"[..], ERROR_TEXT_LIMIT));
+    }
+
+    #[test]
+    fn waits_for_a_program_that_goes_on_without_its_output() {
+        let answer = within(LONG, "echo out; exec 1>&-; sleep 0.3; exit 4", b"", 100).unwrap();
+        assert_eq!((&**answer.out, answer.status.code()), (&b"out\n"[..], Some(4)));
+        let endless = within(Duration::from_millis(200), "exec 1>&-; sleep 60", b"", 100);
+        assert!(matches!(endless, Err(RunError::Interrupted("late"))), "{endless:?}");
     }
 
     #[test]
