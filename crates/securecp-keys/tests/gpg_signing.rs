@@ -76,6 +76,27 @@ fn signs_by_any_name_of_the_key() {
     }
 }
 
+/// What is exported under the same name beside the key does not stand in for it.
+#[test]
+fn signs_by_a_name_that_public_keys_of_others_have_too() {
+    let (home, other) = (
+        Home::new(&[("Alice <alice@x.example>", "")]),
+        Home::new(&[("Alice the second <alice@x.example>", "")]),
+    );
+    let file = home.0.path().join("other");
+    std::fs::write(&file, other.user().public_keys(&["alice"]).unwrap()).unwrap();
+    home.gpg(&["--import", &file.display().to_string()], "");
+    let gpg = home.user();
+    let both = gpg.public_keys(&["alice"]).unwrap();
+    let key = gpg.signing_key("alice", None).unwrap();
+    let alone = gpg.public_keys(&[key.fingerprint()]).unwrap();
+    assert!(both.len() > alone.len(), "two keys have the name");
+    let Signature::Simple(message) = key.sign(&payload(), SystemTime::now()).unwrap() else {
+        unreachable!("gpg makes no others")
+    };
+    assert_eq!(verify_simple(&message, &alone, SystemTime::now()).unwrap().key, key.fingerprint());
+}
+
 #[test]
 fn refuses_names_of_no_key_and_of_several() {
     let home = Home::new(&[("Alice <alice@x.example>", ""), ("Bob <bob@x.example>", "")]);

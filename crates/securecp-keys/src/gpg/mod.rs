@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -93,11 +94,28 @@ impl GpgHome {
         if passphrase.as_ref().is_some_and(|text| text.contains(&b'\n')) {
             return Err(GpgError::PassphraseLines);
         }
-        let fingerprint = self.only_match(id)?.fingerprint;
-        let public = self.public_keys(&[&fingerprint])?;
+        let (found, exported) = self.both_parts(id);
+        let fingerprint = found?.fingerprint;
+        let public = match exported {
+            Some(public) => public,
+            None => self.public_keys(&[&fingerprint])?,
+        };
         let choice = if insists(id) { id.to_owned() } else { fingerprint.clone() };
         let (gpg, turn) = (self.clone(), Mutex::new(()));
         Ok(GpgSigner { gpg, fingerprint, choice, public, passphrase, turn })
+    }
+
+    /// The secret key that `id` names, and what is exported under that name at the same time: its public part, perhaps
+    /// with others whose names are alike. It is asked for anew where the name is one of a subkey, or that failed.
+    fn both_parts(&self, id: &str) -> (Result<KeyMatch, GpgError>, Option<Vec<u8>>) {
+        thread::scope(|scope| {
+            let export = || self.public_keys(&[id]).ok();
+            let exporting = (!id.ends_with('!'))
+                .then(|| Builder::new().spawn_scoped(scope, export).ok())
+                .flatten();
+            let found = self.only_match(id);
+            (found, exporting.and_then(|exporting| exporting.join().ok().flatten()))
+        })
     }
 
     /// The public keys with these fingerprints or other names, as certificates behind each other.
