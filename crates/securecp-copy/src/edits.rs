@@ -155,6 +155,12 @@ pub trait ImageSigner: Send + Sync {
     /// Whether it makes simple-signing (OpenPGP) signatures; sigstore ones otherwise.
     fn is_simple(&self) -> bool;
 
+    /// Whether signing leaves no trace but the signature, so that it may be done before what is signed is in place: no log
+    /// and no service hears of it.
+    fn leaves_no_trace(&self) -> bool {
+        false
+    }
+
     /// Signs the digest of `manifest` under the name `identity`; the result was verified before it is returned.
     ///
     /// # Errors

@@ -5,7 +5,8 @@ use securecp_layer::{
     Event, Layer, LayerError, Once, Prefix, Scope, SourceError, Spool, Stopped, TaskId, Watched,
 };
 use securecp_oci::{
-    Descriptor, Digest, Document, Image, MediaType, RawManifest, convert_image, convert_index,
+    Descriptor, Digest, Document, Image, MediaType, RawManifest, Signature, convert_image,
+    convert_index,
 };
 use securecp_transport::{
     BlobFile, BlobPut, Destination, OpenAfter, OpenFile, Piece, Source, TransportError, Writing,
@@ -22,6 +23,7 @@ use crate::plan::{
 use crate::read_back::read_back;
 use crate::route::Storage;
 use crate::schedule::{self, Done, Graph, Limits, Weight};
+use crate::signing::Early;
 use crate::written::written;
 
 /// What a run put, before the names move.
@@ -67,6 +69,8 @@ pub(crate) enum NodeResult {
     Manifest(RawManifest),
     /// The manifests of new bundles.
     Signed(Vec<RawManifest>),
+    /// Signatures of a manifest that is on its way.
+    Early(Vec<Signature>),
     Evidence,
 }
 
@@ -74,37 +78,44 @@ pub(crate) enum NodeResult {
 fn run(plan: &Plan, copying: &Copying<'_>, writings: &Writings<'_>) -> Result<Ran, CopyError> {
     let job = copying.job;
     let scope = job.scope.child();
+    let early = Early::of(plan, job);
     let runner = |node: &Node| Runner {
         plan,
         job,
+        early: &early,
         from: job.routes[plan.route_of(node)].from,
         to: copying.storages[node.storage].to,
         writing: writings[node.storage].as_deref(),
         scope: &scope,
     };
     let work = |position: usize, done: &Done<NodeResult>| {
-        let node = &plan.nodes()[position];
-        runner(node).node(TaskId(position), &node.work, done)
+        let signed = early.signed_at(position);
+        let node = &plan.nodes()[signed.unwrap_or(NodeId(position)).0];
+        match signed {
+            Some(_) => runner(node).sign_early(&node.work),
+            None => runner(node).node(TaskId(position), &node.work, done),
+        }
     };
-    let needs: Vec<Vec<usize>> =
+    let mut needs: Vec<Vec<usize>> =
         plan.nodes().iter().map(|node| node.needs.iter().map(|id| id.0).collect()).collect();
-    let graph = Graph {
-        needs: needs.iter().map(Vec::as_slice).collect(),
-        weights: plan.nodes().iter().map(|node| weight(&node.work)).collect(),
-    };
+    early.add_to(&mut needs);
+    let weights = plan.nodes().iter().map(|node| weight(&node.work));
+    let weights = weights.chain(std::iter::repeat(Weight::Light)).take(needs.len());
+    let graph =
+        Graph { needs: needs.iter().map(Vec::as_slice).collect(), weights: weights.collect() };
     let limits = Limits {
         workers: job.effort.parallel_requests.max(job.effort.parallel_blobs),
         heavy: job.effort.parallel_blobs,
         compressing: plan.compression_memory().map_or(usize::MAX, |memory| memory.layers()),
     };
-    job.report.event(&Event::Planned { tasks: graph.needs.len(), bytes: plan.bytes_to_move() });
+    job.report.event(&Event::Planned { tasks: plan.nodes().len(), bytes: plan.bytes_to_move() });
     let stop = || {
         scope.fail(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(
             "another part failed",
         )))
     };
     let done = schedule::execute(&graph, limits, stop, work)?;
-    Ok(collect(done))
+    Ok(collect(done.into_all().into_iter().take(plan.nodes().len())))
 }
 
 /// A blob up to so many bytes is a small request like any other: what it costs are round trips.
@@ -123,15 +134,15 @@ fn weight(work: &Work) -> Weight {
     }
 }
 
-fn collect(done: Done<NodeResult>) -> Ran {
+fn collect(done: impl Iterator<Item = NodeResult>) -> Ran {
     let mut ran = Ran { manifests: Vec::new(), artifacts: Vec::new(), sent_bytes: 0 };
-    for result in done.into_all() {
+    for result in done {
         let (mut manifest, mut artifacts) = (None, Vec::new());
         match result {
             NodeResult::Manifest(put) => manifest = Some(put),
             NodeResult::Signed(put) => artifacts = put,
             NodeResult::Blob { descriptor, sent: true } => ran.sent_bytes += descriptor.size,
-            NodeResult::Blob { .. } | NodeResult::Evidence => {}
+            NodeResult::Blob { .. } | NodeResult::Early(_) | NodeResult::Evidence => {}
         }
         ran.manifests.push(manifest);
         ran.artifacts.push(artifacts);
@@ -143,6 +154,7 @@ fn collect(done: Done<NodeResult>) -> Ran {
 pub(crate) struct Runner<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) job: &'a Job<'a>,
+    pub(crate) early: &'a Early,
     from: &'a dyn Source,
     pub(crate) to: &'a dyn Destination,
     writing: Option<&'a dyn Writing>,
@@ -459,7 +471,7 @@ impl Runner<'_> {
         CopyError { phase: Phase::Manifest, side: None, place: String::new(), cause }
     }
 
-    fn stopped(&self, stopped: Stopped) -> CopyError {
+    pub(crate) fn stopped(&self, stopped: Stopped) -> CopyError {
         CopyError { phase: Phase::Blob, side: None, place: String::new(), cause: stopped.into() }
     }
 }

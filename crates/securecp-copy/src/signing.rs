@@ -8,13 +8,80 @@ use securecp_transport::{BlobPut, Piece, TransportError};
 use securecp_trust::{BundleArtifact, BundleDraft};
 
 use crate::bundles;
-use crate::edits::BundleSigner;
+use crate::edits::{BundleSigner, ImageSigner};
 use crate::error::{Cause, CopyError, Phase};
-use crate::plan::{ManifestWork, Produced, SignatureWork, Work};
+use crate::job::Job;
+use crate::plan::{ManifestWork, NodeId, Plan, Produced, SignatureWork, Work};
 use crate::run::{NodeResult, Runner};
 use crate::schedule::Done;
 
+/// The signatures that are made while blobs still move: by those who leave no trace, of manifests that keep their bytes.
+/// They come one after the other, beside the nodes of the plan and behind them.
+pub(crate) struct Early {
+    /// How many nodes the plan has.
+    nodes: usize,
+    /// The nodes that store them, in order.
+    stored_by: Vec<NodeId>,
+}
+
+impl Early {
+    pub(crate) fn of(plan: &Plan, job: &Job<'_>) -> Self {
+        let quiet = job.edits.signing.signers.iter().any(|signer| signer.leaves_no_trace());
+        let nodes = plan.nodes().iter().enumerate().filter(|_| quiet);
+        let stored_by = nodes.filter(|(_, node)| match &node.work {
+            Work::Signatures(work) => !work.identities.is_empty() && kept(plan, work).is_some(),
+            _ => false,
+        });
+        let stored_by = stored_by.map(|(position, _)| NodeId(position)).collect();
+        Self { nodes: plan.nodes().len(), stored_by }
+    }
+
+    /// Adds what has to be done before to that of the plan's nodes.
+    pub(crate) fn add_to(&self, needs: &mut Vec<Vec<usize>>) {
+        for (turn, store) in self.stored_by.iter().enumerate() {
+            let position = self.nodes + turn;
+            needs[store.0].push(position);
+            // Whoever holds the key is asked by one at a time; the others need not hold a thread for that.
+            needs.push(turn.checked_sub(1).map(|_| position - 1).into_iter().collect());
+        }
+    }
+
+    /// Which node stores what is made at `position`.
+    pub(crate) fn signed_at(&self, position: usize) -> Option<NodeId> {
+        self.stored_by.get(position.checked_sub(self.nodes)?).copied()
+    }
+
+    /// Where the signatures are made that the node at `position` stores.
+    fn made_at(&self, position: usize) -> Option<usize> {
+        let turn = self.stored_by.binary_search(&NodeId(position)).ok()?;
+        Some(self.nodes + turn)
+    }
+}
+
+/// The manifest that is signed, if it is known before it is put.
+fn kept<'a>(plan: &'a Plan, work: &SignatureWork) -> Option<&'a RawManifest> {
+    match &plan.nodes()[work.manifest.0].work {
+        Work::Manifest(ManifestWork { produced: Produced::Kept(digest), found, .. }) => {
+            Some(plan.found(*found).content()).filter(|manifest| manifest.digest() == digest)
+        }
+        _ => None,
+    }
+}
+
 impl Runner<'_> {
+    /// Signs a manifest whose bytes are known, before it is in place.
+    pub(crate) fn sign_early(&self, work: &Work) -> Result<NodeResult, CopyError> {
+        let Work::Signatures(work) = work else { return Ok(NodeResult::Early(Vec::new())) };
+        self.scope.check().map_err(|stopped| self.stopped(stopped))?;
+        let signers = self.job.edits.signing.signers.iter();
+        let signers = signers.filter(|signer| signer.leaves_no_trace());
+        let made = match kept(self.plan, work) {
+            Some(manifest) => signers.map(|signer| sign(&**signer, manifest, work)).collect(),
+            None => Ok(Vec::new()),
+        };
+        made.map(|made: Vec<Vec<_>>| NodeResult::Early(made.concat()))
+    }
+
     /// Stores the signatures that a manifest gets; what comes out are the artifacts made for it.
     pub(crate) fn signatures(
         &self,
@@ -26,7 +93,11 @@ impl Runner<'_> {
         let (Some(NodeResult::Manifest(manifest)), Work::Manifest(found)) = signed else {
             return Ok(NodeResult::Signed(Vec::new()));
         };
-        let signatures = self.all_signatures(work, manifest)?;
+        let early = match self.early.made_at(task.0).and_then(|position| done.of(position)) {
+            Some(NodeResult::Early(made)) => made.as_slice(),
+            _ => &[],
+        };
+        let signatures = self.all_signatures(work, manifest, early)?;
         let place = self.plan.found(found.found).place;
         if !signatures.is_empty() {
             self.sign(task, || {
@@ -41,12 +112,15 @@ impl Runner<'_> {
         &self,
         work: &SignatureWork,
         manifest: &RawManifest,
+        early: &[Signature],
     ) -> Result<Vec<Signature>, CopyError> {
         let mut signatures = work.carried.clone();
+        let mut early = early.chunks(work.identities.len().max(1));
         for signer in &self.job.edits.signing.signers {
-            for identity in &work.identities {
-                let signed = signer.sign(manifest, identity);
-                signatures.push(signed.map_err(|source| unsigned(signer.name(), source))?);
+            let made = if signer.leaves_no_trace() { early.next() } else { None };
+            match made {
+                Some(made) => signatures.extend_from_slice(made),
+                None => signatures.extend(sign(&**signer, manifest, work)?),
             }
         }
         Ok(signatures)
@@ -118,6 +192,19 @@ impl Runner<'_> {
     ) -> Result<T, CopyError> {
         self.retry(task, attempt).map_err(|error| CopyError { phase: Phase::Signatures, ..error })
     }
+}
+
+/// By one signer, under every name.
+fn sign(
+    signer: &dyn ImageSigner,
+    manifest: &RawManifest,
+    work: &SignatureWork,
+) -> Result<Vec<Signature>, CopyError> {
+    let sign = |identity| {
+        let made = signer.sign(manifest, identity);
+        made.map_err(|source| unsigned(signer.name(), source))
+    };
+    work.identities.iter().map(sign).collect()
 }
 
 fn unsigned(signer: String, source: Box<dyn std::error::Error + Send + Sync>) -> CopyError {

@@ -451,7 +451,7 @@ fn names_the_platform_that_is_missing() {
     let wish = PlatformWish { os: "plan9".into(), architecture: "mips".into(), variant: None };
     let error = Ask { select: Select::System(wish), ..Ask::new(&from, &to) }.copy().unwrap_err();
     assert!(error.cause.to_string().contains("no image found in manifest list"), "{error:?}");
-    assert!(to.lines().is_empty());
+    assert!(to.effects().is_empty());
 }
 
 #[test]
@@ -493,7 +493,8 @@ fn a_refused_image_never_reaches_the_destination() {
         let error = asked.copy().unwrap_err();
         assert!(error.is_refused());
     }
-    assert!(to.lines().is_empty(), "not even asked");
+    let asked = to.lines();
+    assert!(asked.iter().all(|line| line == "?check"), "asked of no image: {asked:?}");
 }
 
 #[test]
@@ -733,6 +734,9 @@ fn a_change_that_nobody_could_record_is_refused_before_any_effect() {
 struct Pen {
     signed: Mutex<Vec<String>>,
     dry: bool,
+    quiet: bool,
+    /// Where it looks, when it signs, for what is there.
+    looks_at: Option<Arc<Shelf>>,
 }
 
 impl ImageSigner for Pen {
@@ -744,6 +748,10 @@ impl ImageSigner for Pen {
         true
     }
 
+    fn leaves_no_trace(&self) -> bool {
+        self.quiet
+    }
+
     fn sign(
         &self,
         manifest: &RawManifest,
@@ -751,6 +759,10 @@ impl ImageSigner for Pen {
     ) -> Result<Signature, Box<dyn std::error::Error + Send + Sync>> {
         if self.dry {
             return Err("the pen is dry".into());
+        }
+        let there = |shelf: &Arc<Shelf>| shelf.state.lock().unwrap().manifests.len();
+        if let Some(there) = self.looks_at.as_ref().map(there) {
+            self.signed.lock().unwrap().push(format!("{there} there"));
         }
         self.signed.lock().unwrap().push(format!("{identity} {}", manifest.digest()));
         Ok(Signature::Simple(Bytes::from_static(b"\x90new")))
@@ -802,6 +814,32 @@ fn every_name_gets_a_signature_of_its_own() {
 fn a_signer_that_fails_leaves_no_name() {
     let (from, to) = (two_platforms(), named_shelf());
     let pen = Arc::new(Pen { dry: true, ..Pen::default() });
+    let error = Ask { edits: signed_by(&pen), ..Ask::new(&from, &to) }.copy().unwrap_err();
+    assert_eq!(error.phase, Phase::Signatures);
+    assert!(!to.effects().contains(&"commit".to_owned()));
+}
+
+/// Whoever leaves a trace elsewhere is asked only when what is signed is in place.
+#[test]
+fn only_who_leaves_no_trace_signs_before_the_manifest_is_there() {
+    for quiet in [true, false] {
+        let (from, to) = (two_platforms(), Arc::new(named_shelf()));
+        let pen = Pen { quiet, looks_at: Some(to.clone()), ..Pen::default() };
+        let pen = Arc::new(pen);
+        let effort = Effort { parallel_requests: 1, parallel_blobs: 1, ..Effort::default() };
+        Ask { edits: signed_by(&pen), effort, ..Ask::new(&from, &to) }.copy().unwrap();
+        let signed = pen.signed.lock().unwrap();
+        assert_eq!(signed.len(), 2 * 3, "two images and the index: {signed:?}");
+        assert_eq!(signed.contains(&"0 there".to_owned()), quiet, "{signed:?}");
+        let put = to.effects().iter().filter(|line| line.contains("signatures")).count();
+        assert_eq!(put, 3);
+    }
+}
+
+#[test]
+fn an_early_signature_that_fails_leaves_no_name() {
+    let (from, to) = (two_platforms(), named_shelf());
+    let pen = Arc::new(Pen { dry: true, quiet: true, ..Pen::default() });
     let error = Ask { edits: signed_by(&pen), ..Ask::new(&from, &to) }.copy().unwrap_err();
     assert_eq!(error.phase, Phase::Signatures);
     assert!(!to.effects().contains(&"commit".to_owned()));

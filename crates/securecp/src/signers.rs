@@ -149,6 +149,10 @@ impl ImageSigner for OpenPgp {
         true
     }
 
+    fn leaves_no_trace(&self) -> bool {
+        true
+    }
+
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
         (self.make)(&payload(PayloadKind::Simple, manifest.bytes(), identity, now)?, now)

@@ -171,6 +171,10 @@ impl ImageSigner for ByKey {
         false
     }
 
+    fn leaves_no_trace(&self) -> bool {
+        true
+    }
+
     fn sign(&self, manifest: &RawManifest, identity: &Reference) -> Signed {
         let now = SystemTime::now();
         Ok(self.0.sign(&payload(PayloadKind::Sigstore, manifest.bytes(), identity, now)?)?)
