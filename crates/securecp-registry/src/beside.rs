@@ -27,6 +27,8 @@ pub struct Beside {
 #[derive(Default)]
 pub(crate) struct Known {
     without_api: AtomicBool,
+    /// Whether there is a referrers API, as the first answer said.
+    api: Flights<(), bool>,
     /// `None` where each tag has to be asked for.
     tags: Flights<(), Option<Arc<HashSet<Tag>>>>,
     referrers: Flights<Digest, Referrers>,
@@ -86,7 +88,7 @@ impl Beside {
         let listing = Listing::new(&self.client, subject);
         let by_api = match self.is_without_api() {
             true => ApiAnswer::NoApi,
-            false => listing.by_api(None, scope)?,
+            false => self.by_api(&listing, scope)?,
         };
         match (by_api, &self.known) {
             (ApiAnswer::Listed(found), _) if !found.is_empty() => {
@@ -101,6 +103,28 @@ impl Beside {
             false => Vec::new(),
         };
         Ok(Referrers { manifests: distinct(found, subject), by_api: false })
+    }
+
+    /// Whoever asks first asks for all others too whether there is such an API; they wait for that answer.
+    fn by_api(
+        &self,
+        listing: &Listing<'_>,
+        scope: &Scope,
+    ) -> Result<ApiAnswer, RegistryError> {
+        let Some(known) = &self.known else { return listing.by_api(None, scope) };
+        let mut first = None;
+        let ask = || {
+            let found = listing.by_api(None, scope)?;
+            let has = !matches!(found, ApiAnswer::NoApi);
+            first = Some(found);
+            Ok::<_, RegistryError>(has)
+        };
+        let has = known.api.take(&(), scope, |_| true, ask)?;
+        match first {
+            Some(found) => Ok(found),
+            None if has => listing.by_api(None, scope),
+            None => Ok(ApiAnswer::NoApi),
+        }
     }
 
     fn is_without_api(&self) -> bool {
