@@ -411,6 +411,24 @@ fn a_change_after_the_write_is_seen() {
     assert_eq!(overtaken(3), (2, 2), "Alice's was lost and is written again");
 }
 
+/// What holds signatures is judged, and carried as it was judged: it is read once.
+#[test]
+fn attached_signatures_are_read_once() {
+    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
+    let proxy = Proxy::start(registry.address()).unwrap();
+    let app = format!("docker://{}/shop/app:v1", proxy.address());
+    bench.sign_ok("alice", &app);
+    proxy.clear_log();
+    let copy = format!(
+        "--policy alice.json copy -q --all --index-signature require --src-tls-verify=false {app} oci:out:v1"
+    );
+    let run = bench.run(&copy);
+    assert_eq!(run.code, 0, "{run:?}");
+    for digest in &bench.digests {
+        assert_eq!(proxy.requests("GET", &tag_of(digest)), 1, "{digest}");
+    }
+}
+
 #[test]
 fn errors_while_looking_are_never_absence() {
     for (status, code) in [(403, "DENIED"), (500, "UNKNOWN"), (404, "NAME_UNKNOWN")] {

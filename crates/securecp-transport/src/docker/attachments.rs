@@ -15,20 +15,24 @@ use crate::docker::failure;
 /// How often an attachment that others change is read anew before it is written.
 const ROUNDS: usize = 8;
 
-/// The attachments of a manifest; only a definite "not there" means that there are none.
+/// The signatures attached to a manifest, and the manifest that holds them; only a definite "not there" means that there
+/// are none. What was `read` already is not read again.
 pub(crate) fn attached(
     client: &Client,
     digest: &Digest,
+    read: Option<RawManifest>,
     scope: &Scope,
-) -> Result<Vec<Signature>, TransportError> {
+) -> Result<(Vec<Signature>, Option<RawManifest>), TransportError> {
     let desk = Desk { client, tag: tag_for(client, digest)?, scope };
-    let manifest = match client.manifest(ManifestName::Tag(&desk.tag), scope) {
-        Err(error) if is_absence(&error) => return Ok(Vec::new()),
+    let read = read.map_or_else(|| client.manifest(ManifestName::Tag(&desk.tag), scope), Ok);
+    let manifest = match read {
+        Err(error) if is_absence(&error) => return Ok(Default::default()),
         other => other.map_err(failure)?,
     };
     let attachment = desk.read(&manifest)?;
     let layers = attachment.layers().iter().enumerate();
-    layers.map(|(position, layer)| desk.signature(&attachment, position, layer)).collect()
+    let read = layers.map(|(position, layer)| desk.signature(&attachment, position, layer));
+    Ok((read.collect::<Result<_, _>>()?, Some(manifest)))
 }
 
 /// Adds signatures to those of a manifest. Whatever else is attached there stays, and so does what others attach at the

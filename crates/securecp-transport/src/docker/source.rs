@@ -1,4 +1,5 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
@@ -19,7 +20,12 @@ pub(crate) struct DockerSource {
     registries: Registries,
     signatures: Option<SignatureStorages>,
     root: Mutex<Option<Root>>,
+    /// What holds the signatures attached to a manifest, as it was read: it is judged and carried, but read once.
+    attached: Mutex<HashMap<Digest, RawManifest>>,
 }
+
+/// Most bytes of what holds attached signatures that are kept until it is carried; what is larger is read again.
+const KEPT_BYTES: u64 = 64 << 10;
 
 /// The manifest that the name stands for, and the place that had it: all else is read there too.
 #[derive(Clone)]
@@ -42,11 +48,12 @@ impl DockerSource {
             signatures: options.signatures.clone(),
             reference,
             root: Mutex::default(),
+            attached: Mutex::default(),
         })
     }
 
     fn chosen(&self, scope: &Scope) -> Result<Root, TransportError> {
-        let known = || self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || locked(&self.root);
         if let Some(found) = known().clone() {
             return Ok(found);
         }
@@ -70,6 +77,12 @@ impl DockerSource {
                 name: self.name.clone(),
                 problem: "expected a tag or digest".to_owned(),
             }),
+        }
+    }
+
+    fn keep(&self, subject: &Digest, holder: Option<&RawManifest>) {
+        if let Some(holder) = holder.filter(|holder| holder.size() <= KEPT_BYTES) {
+            locked(&self.attached).insert(subject.clone(), holder.clone());
         }
     }
 
@@ -150,7 +163,10 @@ impl Source for DockerSource {
             false => storage.signatures(manifest.digest(), scope)?,
         };
         if storage.attachments {
-            found.extend(attached(&client, manifest.digest(), scope)?);
+            let known = locked(&self.attached).get(manifest.digest()).cloned();
+            let (signatures, holder) = attached(&client, manifest.digest(), known, scope)?;
+            found.extend(signatures);
+            self.keep(manifest.digest(), holder.as_ref());
         }
         Ok(found)
     }
@@ -170,6 +186,18 @@ impl Source for DockerSource {
         what: Attached,
         scope: &Scope,
     ) -> Result<Option<RawManifest>, TransportError> {
-        self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure)
+        if what != Attached::Signatures {
+            return self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure);
+        }
+        if let Some(kept) = locked(&self.attached).get(subject) {
+            return Ok(Some(kept.clone()));
+        }
+        let found = self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure)?;
+        self.keep(subject, found.as_ref());
+        Ok(found)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
