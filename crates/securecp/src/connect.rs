@@ -151,6 +151,11 @@ pub(crate) struct SourceDoor<'a> {
 }
 
 impl SourceDoor<'_> {
+    /// Shares connections, tokens and what was learnt with whatever else uses `registries`.
+    pub(crate) fn through(self, registries: Registries) -> Self {
+        Self { options: SourceOptions { registries, ..self.options }, ..self }
+    }
+
     pub(crate) fn open(&self, name: &ImageName) -> Result<Box<dyn Source>, Failure> {
         let signatures = self.lookaside.of_source(name, &self.doors.net, &self.doors.tls)?;
         let options = SourceOptions { signatures, ..self.options.clone() };

@@ -4,6 +4,7 @@ use anyhow::Context;
 use securecp_copy::{Route, Target};
 use securecp_layer::Scope;
 use securecp_oci::{Escaped, ImageName, Tag, Transport, is_evidence_name};
+use securecp_registry::Registries;
 use securecp_transport::{Destination, Source};
 
 use crate::connect::{DestinationDoor, Doors, SourceDoor};
@@ -40,14 +41,14 @@ pub(crate) fn open_one(
     OpenRoute::new(source, places, &sources, &destinations)
 }
 
-/// Opens everything; nothing is asked of a registry yet, and nothing changed.
+/// Opens everything, the sources through `registries`; nothing is asked of a registry yet, and nothing changed.
 pub(crate) fn open(
     names: &[RouteNames],
-    doors: &Doors<'_>,
+    (doors, registries): (&Doors<'_>, Registries),
     (source_side, destination_side): (&SideRequest, &SideRequest),
     lookaside: &Lookaside,
 ) -> Result<Vec<OpenRoute>, Failure> {
-    let sources = doors.sources(source_side, lookaside);
+    let sources = doors.sources(source_side, lookaside).through(registries);
     let destinations = doors.destinations(destination_side, lookaside);
     let open =
         |route: &RouteNames| OpenRoute::new(&route.source, &route.to, &sources, &destinations);
@@ -80,15 +81,15 @@ pub(crate) fn with_routes<T>(opened: &[OpenRoute], run: impl FnOnce(&[Route<'_>]
     run(&routes)
 }
 
-/// The routes of every chosen tag of a repository, or name of a layout.
+/// The routes of every chosen tag of a repository, or name of a layout; registries are asked through `registries`.
 pub(crate) fn of_all_tags(
     all: &AllTags,
     places: &[PlaceRequest],
-    doors: &Doors<'_>,
+    (doors, registries): (&Doors<'_>, &Registries),
     side: &SideRequest,
     scope: &Scope,
 ) -> Result<Vec<RouteNames>, Failure> {
-    let found = tags(&all.repository, doors, side, scope)?;
+    let found = tags(&all.repository, (doors, registries), side, scope)?;
     // What is attached to images travels with them.
     let chosen = found.iter().filter(|tag| all.filter.chooses(tag) && !is_evidence_name(tag));
     let routes: Vec<RouteNames> = chosen.map(|tag| route(all, places, tag)).collect();
@@ -119,13 +120,13 @@ fn with_tag(name: &ImageName, tag: &str) -> ImageName {
 /// Every name that is there and could be a tag elsewhere.
 fn tags(
     name: &ImageName,
-    doors: &Doors<'_>,
+    (doors, registries): (&Doors<'_>, &Registries),
     side: &SideRequest,
     scope: &Scope,
 ) -> Result<Vec<String>, Failure> {
     if name.transport == Transport::Docker {
         let repository = docker_reference(name)?.repository().clone();
-        let tags = doors.registries(side).tags(&repository, scope);
+        let tags = registries.tags(&repository, scope);
         let tags = tags.with_context(|| format!("listing the tags of {name}"))?;
         return Ok(tags.iter().map(ToString::to_string).collect());
     }

@@ -79,8 +79,10 @@ fn copy_image(request: &CopyRequest, session: &Session<'_>) -> Result<Outcome, F
     let sides = (&request.source_side, &request.destination_side);
     let opened = match &request.all_tags {
         Some(all) => {
-            let names = of_all_tags(all, &request.places, &doors, sides.0, session.scope)?;
-            routes::open(&names, &doors, sides, &copying.lookaside)?
+            let registries = doors.registries(sides.0);
+            let through = (&doors, &registries);
+            let names = of_all_tags(all, &request.places, through, sides.0, session.scope)?;
+            routes::open(&names, (&doors, registries), sides, &copying.lookaside)?
         }
         None => {
             let (from, to) = (&request.source, &request.places);
