@@ -86,6 +86,27 @@ fn a_plan_foresees_the_requests() {
     assert_eq!(bench.check(&[], &bench.layout("image"), &bench.layout("two")), 0);
 }
 
+/// A bundle is two blobs and a manifest, and all of that is read back, with the list that names it.
+#[test]
+fn new_bundles_are_foreseen() {
+    let bench = Bench::new();
+    let [prefix, passphrase] =
+        ["key", "pass"].map(|name| bench.folder.path().join(name).display().to_string());
+    std::fs::write(&passphrase, "open sesame\n").unwrap();
+    let words = ["--output-prefix", &prefix, "--passphrase-file", &passphrase];
+    securecp(&[&["generate-sigstore-key"], &words[..]].concat());
+    let key = format!("{prefix}.private");
+    let sign = |to: &str| {
+        let key = ["--sign-by-sigstore-private-key", &key, "--sign-passphrase-file", &passphrase];
+        let options = ["--all", "--dangerous-sign-without-log", "--sign-format=bundle"];
+        bench.check(&[&key[..], &options].concat(), &bench.registry(0, "app:v1"), to)
+    };
+    let plain =
+        bench.check(&["--all"], &bench.registry(0, "app:v1"), &bench.registry(1, "plain:v1"));
+    assert_eq!(sign(&bench.registry(1, "signed:v1")), plain + 3 * 9, "two images and the index");
+    assert_eq!(sign(&bench.registry(1, "signed:v1")), 0, "all of it is there");
+}
+
 #[test]
 fn high_levels_compress_fewer_layers_at_once() {
     let bench = Bench::new();

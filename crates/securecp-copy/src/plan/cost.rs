@@ -56,9 +56,10 @@ fn of_layer(to: Compression) -> u64 {
     to.memory_bytes(Workers::new(1))
 }
 
-/// A small bundle, the empty configuration, and the manifest that refers to its subject.
+/// A small bundle, the empty configuration, and the manifest that refers to its subject; each is looked for afterwards, and
+/// so is the list of the subject's referrers.
 fn of_artifact(costs: &Requests) -> u64 {
-    2 * costs.of_blob(1) + costs.manifest + costs.read_back
+    2 * (costs.of_blob(1) + costs.read_back) + costs.manifest + 2 * costs.read_back
 }
 
 impl BlobWork {
@@ -77,7 +78,8 @@ impl Plan {
     }
 
     /// Requests that running the plan takes if nothing goes wrong. Not foreseen are tokens, questions about layers that
-    /// were recompressed earlier, and what reading evidence back takes beyond one look at each piece.
+    /// were recompressed earlier, whether a manifest that changes has bundles already, and what reading evidence back takes
+    /// beyond one look at each piece.
     pub fn requests_expected(&self) -> u64 {
         let open = |storage: usize| !self.is_done_in(storage);
         let nodes = self.nodes.iter().filter(|node| open(node.storage));
@@ -94,7 +96,10 @@ impl Plan {
             Work::Blob(blob) => self.requests_of_blob(blob, storage),
             Work::Manifest(manifest) if manifest.there => costs.read_back,
             Work::Manifest(_) => costs.manifest + costs.read_back,
-            Work::Signatures(work) => self.requests_of_signatures(work, storage),
+            Work::Signatures(work) => {
+                let bundles = work.bundlers.len() as u64 * of_artifact(costs);
+                self.requests_of_signatures(work, storage) + bundles
+            }
             Work::Evidence(_) => costs.manifest + costs.read_back,
             Work::Record(_) => self.costs.recorders * of_artifact(costs),
         }
