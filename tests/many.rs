@@ -235,7 +235,12 @@ fn one_refused_image_stops_all_of_them() {
     ));
     assert_eq!(run.code, 3, "{run:?}");
     assert!(run.err.contains(&bad), "{}", run.err);
-    assert_eq!(bench.to.log().len(), 0, "the destination was not even asked");
+    let asked = bench.to.log();
+    assert!(asked.iter().all(|one| ["GET", "HEAD"].contains(&one.method.as_str())), "{asked:?}");
+    assert!(
+        !asked.iter().any(|one| one.path.contains("/blobs/")),
+        "of the images nothing was asked"
+    );
 }
 
 #[test]
@@ -496,9 +501,96 @@ fn what_new_images_surely_lack_is_brought_without_a_question() {
     bench.push("four", "four");
     bench.to.clear_log();
     bench.ok("-q --all-tags", "app", &["app"]);
-    // The base is there, so the others are asked for.
-    assert_eq!(bench.to.requests("HEAD", "/v2/app/blobs/"), 2);
+    // The base is there, so the layer above is asked for; that is not, so neither is the configuration.
+    assert_eq!(bench.to.requests("HEAD", "/v2/app/blobs/"), 1);
     assert_eq!(bench.to.requests("PUT", "/v2/app/blobs/uploads/"), 2);
+}
+
+/// A single image, too, is asked for only as far as the answers leave it open whether more of it is there.
+#[test]
+fn one_image_is_asked_for_in_as_few_questions_as_tell() {
+    let bench = Bench::new();
+    let asked = || {
+        let heads = ["/blobs/", "/manifests/sha256:"].map(|what| bench.to.requests("HEAD", what));
+        let put = bench.to.requests("PUT", "/blobs/uploads/");
+        let manifests = bench.to.requests("PUT", "/manifests/sha256:");
+        bench.to.clear_log();
+        [heads[0], heads[1], put, manifests]
+    };
+    bench.push("one", "one");
+    bench.ok("-q", "app:one", &["app:v"]);
+    assert_eq!(asked(), [1, 1, 3, 1], "the lowest layer is not there; the manifest is read back");
+    bench.ok("-q", "app:one", &["app:v"]);
+    assert_eq!(asked(), [3, 0, 0, 0], "the name stands: every blob is looked for");
+    bench.push("two", "two");
+    bench.ok("-q", "app:two", &["app:v"]);
+    assert_eq!(
+        asked(),
+        [2, 1, 2, 1],
+        "a layer is missing, so the configuration is, and the manifest"
+    );
+    bench.ok("-q", "app:two", &["app:w"]);
+    assert_eq!(
+        asked(),
+        [3, 2, 0, 0],
+        "all layers are there, so the rest is asked for, and read back"
+    );
+}
+
+/// What tells that more need not be asked is asked for certain: an answer that is none ends the copy.
+#[test]
+fn a_question_that_is_not_answered_ends_the_copy() {
+    let bench = Bench::new();
+    bench.push("one", "one");
+    for (method, path) in [("HEAD", "/blobs/"), ("HEAD", "/manifests/v")] {
+        let refusal = Fault::Answer(Reply::error(403, "DENIED", "no"));
+        bench.to.add(Rule::new(method, path).unwrap().with(refusal));
+        let run = bench.run("-q", "app:one", &["app:v"]);
+        assert!(run.code != 0 && bench.writes() == 0, "{path}: {run:?}");
+        bench.to.clear_rules();
+    }
+}
+
+/// Pushes an index of two images.
+fn push_index(bench: &Bench, tag: &str) {
+    let platform = |arch: &str| {
+        Fixture::image(arch, &[Layer::gzip(&[("f", format!("{arch} {tag}").as_bytes())]).unwrap()])
+    };
+    let index = Fixture::index(&[platform("amd64"), platform("arm64")]);
+    index.push(bench.staging.address(), "app", Some(tag)).unwrap();
+}
+
+/// Where there is no referrers API, that is asked once, however many manifests are looked at together.
+#[test]
+fn a_registry_without_a_referrers_api_is_asked_once_for_it() {
+    let bench = Bench::new();
+    for tag in ["one", "two", "three"] {
+        push_index(&bench, tag);
+    }
+    let absent = Fault::Answer(Reply::error(404, "NOT_FOUND", "no such API"));
+    bench.from.add(Rule::new("GET", "/referrers/").unwrap().with(absent));
+    bench.ok("-q --all --all-tags", "app", &["app"]);
+    assert_eq!(bench.from.requests("GET", "/referrers/"), 1);
+    assert_eq!(
+        bench.from.requests("GET", "/tags/list"),
+        2,
+        "for the names, and for what is attached"
+    );
+}
+
+/// What is learnt ahead is a help, no answer: where that fails it is asked again, and what cannot be told is an error.
+#[test]
+fn a_failure_to_look_ahead_is_never_absence() {
+    let bench = Bench::new();
+    push_index(&bench, "one");
+    let denied = || Fault::Answer(Reply::error(403, "DENIED", "no"));
+    let referrers = || Rule::new("GET", "/referrers/").unwrap();
+    bench.from.add(referrers().with(denied()));
+    let run = bench.run("-q --all", "app:one", &["app:v"]);
+    assert!(run.code != 0 && bench.writes() == 0, "{run:?}");
+    bench.from.clear_rules();
+    bench.from.add(referrers().nth(1).with(denied()));
+    bench.ok("-q --all", "app:one", &["app:v"]);
 }
 
 /// What was taken for absent and is there is put again, under the digest that it has.

@@ -7,7 +7,7 @@ use crate::error::CopyError;
 use crate::evidence;
 use crate::parallel::Workers;
 use crate::plan::{Plan, Reason};
-use crate::probe::probe;
+use crate::probe;
 use crate::protection::Protection;
 use crate::reach;
 use crate::route::{Route, Storage, storages};
@@ -128,11 +128,21 @@ pub struct Changed {
 /// succeeded, for all images.
 pub fn copy(job: &Job<'_>) -> Result<Outcome, CopyError> {
     let copying = Copying::new(job);
-    let found = survey(&copying)?;
-    let admitted = admit(job, found)?;
+    // What the names at the destinations stand for is asked meanwhile; nobody hears of it unless the images pass.
+    let early = job.scope.child();
+    let (admitted, names) = copying.workers.both(
+        || survey(&copying).and_then(|found| admit(job, found)).inspect_err(|_| early.cancel()),
+        || probe::names(&copying, &early),
+    );
+    let admitted = admitted?;
     restate(&copying, &admitted)?;
-    let evidence = evidence::survey(&copying, &admitted)?;
-    let there = probe(&copying, &admitted, &evidence)?;
+    let names = names?;
+    let (evidence, there) = copying.workers.both(
+        || evidence::survey(&copying, &admitted).inspect_err(|_| early.cancel()),
+        || probe::images(&copying, &admitted, &names, &early),
+    );
+    let evidence = evidence?;
+    let there = probe::evidence(&copying, there?, &evidence)?;
     let plan = Plan::new((admitted, evidence), job, there).map_err(CopyError::plan)?;
     reach::check(&copying, &plan)?;
     if job.dry_run {

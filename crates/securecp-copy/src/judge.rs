@@ -50,7 +50,7 @@ pub(crate) fn read(trial: &Trial<'_>) -> Result<Found, CopyError> {
     let Trial { from, select, scope, .. } = *trial;
     let workers = &Workers::new(trial.effort.parallel_requests);
     let (gate, budget) = (trial.gate, Budget::new(MEMORY_LIMIT));
-    Survey { from, select, workers, scope, gate, kept: None, budget }.read()
+    Survey { from, select, workers, scope, gate, kept: None, ahead: false, budget }.read()
 }
 
 impl fmt::Debug for Trial<'_> {

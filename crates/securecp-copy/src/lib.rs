@@ -25,6 +25,7 @@ mod parallel;
 mod plan;
 mod probe;
 mod protection;
+mod questions;
 mod reach;
 mod read_back;
 mod record;
@@ -35,7 +36,6 @@ mod schema1;
 mod select;
 mod signing;
 mod survey;
-mod unlikely;
 mod whole;
 mod written;
 

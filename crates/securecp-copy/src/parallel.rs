@@ -1,5 +1,6 @@
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Builder};
 
 /// The threads of one job: however deeply its work is split, no more than so many do it at once.
@@ -31,6 +32,25 @@ impl Workers {
         };
         thread::scope(|scope| self.take_part(scope, &batch, &work));
         batch.collect()
+    }
+
+    /// Does two things, at the same time if a thread is free.
+    pub(crate) fn both<A: Send + Sync, B: Send + Sync>(
+        &self,
+        first: impl Fn() -> A + Sync,
+        second: impl Fn() -> B + Sync,
+    ) -> (A, B) {
+        let (one, other) = (OnceLock::new(), OnceLock::new());
+        let work = |turn: &bool| {
+            match turn {
+                true => drop(one.get_or_init(&first)),
+                false => drop(other.get_or_init(&second)),
+            }
+            Ok::<_, Infallible>(())
+        };
+        let Ok(_) = self.each(&[true, false], work);
+        // Both were done; a failure to begin would have been a panic above.
+        (one.into_inner().unwrap_or_else(first), other.into_inner().unwrap_or_else(second))
     }
 
     fn take_part<'scope, 'env, T: Sync, R: Send, E: Send>(
@@ -142,6 +162,16 @@ mod tests {
         workers.each(&[0; 10], |_| workers.each(&[0; 10], request).map(drop)).unwrap();
         assert!((2..=4).contains(&most.load(Ordering::SeqCst)), "{most:?}");
         assert_eq!(workers.spare.load(Ordering::SeqCst), 3, "every thread was given back");
+    }
+
+    #[test]
+    fn two_things_are_done_at_the_same_time_if_a_thread_is_free() {
+        let begin = std::time::Instant::now();
+        let meet = std::sync::Barrier::new(2);
+        let (one, other) =
+            Workers::new(2).both(|| meet.wait().is_leader(), || meet.wait().is_leader());
+        assert!(one != other && begin.elapsed() < Duration::from_secs(5));
+        assert_eq!(Workers::new(1).both(|| 1, || "two"), (1, "two"));
     }
 
     #[test]

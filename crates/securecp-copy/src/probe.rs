@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
-use securecp_oci::{Descriptor, Digest, RawManifest, Reference, Repository, Tag};
+use securecp_layer::Scope;
+use securecp_oci::{Descriptor, Digest, Image, RawManifest, Reference, Repository, Tag};
 use securecp_transport::{Accepts, Requests, TransportError};
 use securecp_trust::{Admitted, BundleDraft};
 
@@ -8,10 +9,10 @@ use crate::bundles;
 use crate::error::{CopyError, Phase, Side};
 use crate::evidence::Carried;
 use crate::job::Copying;
+use crate::questions::{Known, Likely, Questions};
 use crate::route::{Storage, StorageName};
 use crate::select::Select;
 use crate::survey::Found;
-use crate::unlikely::{Images, Unlikely};
 use crate::whole;
 
 /// What one storage has and takes, asked without any effect.
@@ -54,15 +55,47 @@ pub struct Name {
     pub now: Option<Digest>,
 }
 
-/// Asks every storage about everything that would be brought there.
-pub(crate) fn probe(
+/// Asks every storage what the names that are to be given there stand for now.
+pub(crate) fn names(copying: &Copying<'_>, scope: &Scope) -> Result<Vec<Vec<Name>>, CopyError> {
+    each_storage(copying, scope, |probe| probe.names())
+}
+
+/// Asks every storage about all images that would be brought there, whose names stand for `names`.
+pub(crate) fn images(
     copying: &Copying<'_>,
     admitted: &[Admitted<Found>],
-    evidence: &[Carried],
+    names: &[Vec<Name>],
+    scope: &Scope,
 ) -> Result<Vec<There>, CopyError> {
     let found: Vec<&Found> = admitted.iter().map(Admitted::found).collect();
-    copying.workers.each(&copying.storages, |storage| {
-        Probe { copying, storage }.ask(&found, evidence).map_err(|cause| {
+    each_storage(copying, scope, |probe| probe.images(&names[probe.position], &found))
+}
+
+/// Asks every storage about the blobs of the evidence, too.
+pub(crate) fn evidence(
+    copying: &Copying<'_>,
+    there: Vec<There>,
+    evidence: &[Carried],
+) -> Result<Vec<There>, CopyError> {
+    let scope = copying.job.scope;
+    let found =
+        each_storage(copying, scope, |probe| probe.evidence(&there[probe.position], evidence));
+    let extend = |(mut there, found): (There, HashMap<Digest, bool>)| {
+        there.blobs.extend(found);
+        there
+    };
+    Ok(there.into_iter().zip(found?).map(extend).collect())
+}
+
+fn each_storage<T: Send>(
+    copying: &Copying<'_>,
+    scope: &Scope,
+    ask: impl Fn(&Probe<'_>) -> Result<T, TransportError> + Sync,
+) -> Result<Vec<T>, CopyError> {
+    let storages: Vec<usize> = (0..copying.storages.len()).collect();
+    copying.workers.each(&storages, |position| {
+        let storage = &copying.storages[*position];
+        ask(&Probe { copying, storage, position: *position, scope }).map_err(|cause| {
             CopyError::transport(Phase::Probe, Side::Destination, storage.to.name(), cause)
         })
     })
@@ -71,65 +104,91 @@ pub(crate) fn probe(
 struct Probe<'a> {
     copying: &'a Copying<'a>,
     storage: &'a Storage<'a>,
+    /// Which of all storages it is.
+    position: usize,
+    scope: &'a Scope,
 }
 
 impl Probe<'_> {
-    fn ask(&self, found: &[&Found], evidence: &[Carried]) -> Result<There, TransportError> {
-        let Self { copying: Copying { job, workers, .. }, storage } = self;
-        let (to, scope) = (storage.to, job.scope);
-        to.check(scope)?;
-        let names = workers.each(&storage.names, |name| self.name(name))?;
-        let routes = storage.routes();
-        let coming: Vec<&Found> = routes.iter().map(|route| found[*route]).collect();
-        let beside = routes.iter().filter(|_| to.accepts().evidence).map(|route| &evidence[*route]);
-        let beside: Vec<&Carried> = beside.collect();
-        let (mut has_manifest, whole) = self.settled(&names, found)?;
-        let mut has_blob = certain(blobs_of(&whole, &[]).into_iter().map(|blob| blob.digest));
+    fn names(&self) -> Result<Vec<Name>, TransportError> {
+        let Self { copying: Copying { workers, .. }, storage, .. } = self;
+        let (usable, names) = workers.both(
+            || storage.to.check(self.scope),
+            || workers.each(&storage.names, |name| self.name(name)),
+        );
+        usable.and(names)
+    }
+
+    fn images(&self, names: &[Name], found: &[&Found]) -> Result<There, TransportError> {
+        let Self { copying: Copying { workers, .. }, storage, scope, .. } = self;
+        let (to, routes) = (storage.to, storage.routes());
+        let (manifests, whole) = self.settled(names, found)?;
+        let mut known = Known { blobs: certain(&blobs_of(images_in(&whole))), manifests };
         if to.vouches_for_names() {
-            has_manifest.extend(names.iter().filter_map(|name| Some((name.now.clone()?, true))));
+            known.manifests.extend(names.iter().filter_map(|n| Some((n.now.clone()?, true))));
         }
-        let (new, others) = self.by_age(&names, found);
-        let images = Images { new: &new, others: &others, known: &has_blob };
-        let unlikely = Unlikely::find(&images, to, workers, scope)?;
-        has_blob.extend(unlikely.bases.clone());
-        let (mut blobs, mut manifests) = (blobs_of(&coming, &beside), manifests_of(&coming));
-        let is_open = |digest: &Digest| !unlikely.holds(digest);
-        blobs.retain(|b| !has_blob.contains_key(&b.digest) && is_open(&b.digest));
-        manifests.retain(|m| !has_manifest.contains_key(m.digest()) && is_open(m.digest()));
-        let found_blobs = workers.each(&blobs, |blob| to.has_blob(blob, scope))?;
-        let found_manifests = workers.each(&manifests, |m| to.has_manifest(m, scope))?;
-        has_blob.extend(blobs.into_iter().map(|blob| blob.digest).zip(found_blobs));
-        let digests = manifests.iter().map(|manifest| manifest.digest().clone());
-        has_manifest.extend(digests.zip(found_manifests));
-        let bundles = self.bundles(&coming, &has_manifest)?;
+        let likely = |route: &usize| (found[*route], self.likely(names, *route, found));
+        let coming: Vec<(&Found, Likely)> = routes.iter().map(likely).collect();
+        Questions { to, workers, scope }.ask(&coming, &mut known)?;
         Ok(There {
-            bundles,
+            bundles: self.bundles(&coming, &known.manifests)?,
             name: to.name(),
             accepts: to.accepts(),
             requests: to.requests(),
-            blobs: has_blob,
-            manifests: has_manifest,
-            names,
+            blobs: known.blobs,
+            manifests: known.manifests,
+            names: names.to_vec(),
             mount_from: self.mount_candidates(&routes),
             routes,
         })
     }
 
+    fn evidence(
+        &self,
+        there: &There,
+        evidence: &[Carried],
+    ) -> Result<HashMap<Digest, bool>, TransportError> {
+        let to = self.storage.to;
+        let beside = there.routes.iter().filter(|_| to.accepts().evidence);
+        let beside = beside.flat_map(|route| evidence[*route].manifests());
+        let mut blobs = blobs_of(beside.filter_map(RawManifest::image));
+        blobs.retain(|blob| !there.blobs.contains_key(&blob.digest));
+        let found = self.copying.workers.each(&blobs, |blob| to.has_blob(blob, self.scope))?;
+        Ok(blobs.into_iter().map(|blob| blob.digest).zip(found).collect())
+    }
+
+    /// What may be expected of the image of a route, by what its names stand for.
+    fn likely(&self, names: &[Name], route: usize, found: &[&Found]) -> Likely {
+        let edits = self.copying.job.edits;
+        // Layers that change say nothing of what is there, and who makes bundles asks of each manifest whether it has some.
+        let guesses = !edits.need_config() && edits.signing.bundlers.is_empty();
+        if !guesses || !self.storage.to.vouches_for_names() {
+            return Likely::There;
+        }
+        let root = Some(root(found[route]).digest());
+        let mut own = names.iter().filter(|name| name.route == route).map(|name| name.now.as_ref());
+        match (own.clone().all(|now| now == root), own.any(|now| now.is_some())) {
+            (true, _) => Likely::There,
+            (false, true) => Likely::InPart,
+            (false, false) => Likely::New,
+        }
+    }
+
     /// Who need not make bundles again, for each manifest that is there.
     fn bundles(
         &self,
-        coming: &[&Found],
+        coming: &[(&Found, Likely)],
         there: &HashMap<Digest, bool>,
     ) -> Result<HashMap<Digest, Vec<bool>>, TransportError> {
-        let Self { copying: Copying { job, workers, .. }, storage } = self;
+        let Self { copying: Copying { job, workers, .. }, storage, .. } = self;
         let signing = &job.edits.signing;
         if signing.bundlers.is_empty() || !storage.to.accepts().evidence {
             return Ok(HashMap::new());
         }
-        let mut manifests = manifests_of(coming);
+        let mut manifests = manifests_of(coming.iter().map(|(found, _)| *found));
         manifests.retain(|manifest| there.get(manifest.digest()) == Some(&true));
         let found = workers.each(&manifests, |manifest| {
-            bundles::standing(storage.to, signing, &BundleDraft::new(manifest), job.scope)
+            bundles::standing(storage.to, signing, &BundleDraft::new(manifest), self.scope)
         })?;
         Ok(manifests.iter().map(|manifest| manifest.digest().clone()).zip(found).collect())
     }
@@ -152,7 +211,7 @@ impl Probe<'_> {
         let unknown = stand.iter().filter(|found| !known.contains(root(found).digest()));
         let below = unknown.flat_map(|found| &found.manifests()[1..]);
         let below: Vec<&RawManifest> = each_once(below.map(|found| &found.subject.manifest));
-        let there = workers.each(&below, |m| self.storage.to.has_manifest(m, job.scope))?;
+        let there = workers.each(&below, |m| self.storage.to.has_manifest(m, self.scope))?;
         let digests = below.iter().map(|manifest| manifest.digest().clone());
         let mut there: HashMap<Digest, bool> = digests.zip(there).collect();
         let has = |digest: &Digest| there.get(digest) == Some(&true);
@@ -162,7 +221,7 @@ impl Probe<'_> {
         });
         whole::note(job, self.storage.to, stand.iter().map(|found| root(found)));
         let known = stand.iter().filter(|found| known.contains(root(found).digest()));
-        let known = manifests_of(&known.copied().collect::<Vec<_>>());
+        let known = manifests_of(known.copied());
         there.extend(known.into_iter().map(|manifest| (manifest.digest().clone(), true)));
         Ok((there, stand))
     }
@@ -173,22 +232,6 @@ impl Probe<'_> {
         let all = |route: &usize| names.iter().filter(|name| name.route == *route).all(stands);
         let routes = self.storage.routes().into_iter().filter(all);
         routes.map(|route| found[route]).collect()
-    }
-
-    /// The images that have no name here yet, among many others (see [`Unlikely`]), and all others.
-    fn by_age<'f>(&self, names: &[Name], found: &[&'f Found]) -> (Vec<&'f Found>, Vec<&'f Found>) {
-        let job = self.copying.job;
-        // Who makes bundles asks of each manifest whether it has some already.
-        let many = job.routes.len() > 1 && job.edits.signing.bundlers.is_empty();
-        let many = many && self.storage.to.vouches_for_names();
-        let known: HashSet<usize> =
-            names.iter().filter(|name| name.now.is_some()).map(|name| name.route).collect();
-        let named: HashSet<usize> = names.iter().map(|name| name.route).collect();
-        let is_new = |route: &usize| many && named.contains(route) && !known.contains(route);
-        let (new, others): (Vec<usize>, Vec<usize>) =
-            self.storage.routes().into_iter().partition(is_new);
-        let of = |routes: Vec<usize>| routes.into_iter().map(|route| found[route]).collect();
-        (of(new), of(others))
     }
 
     fn name(&self, name: &StorageName<'_>) -> Result<Name, TransportError> {
@@ -202,7 +245,7 @@ impl Probe<'_> {
             tag: name.tag.cloned(),
             entry: name.entry().map(str::to_owned),
             reference,
-            now: name.to.current(name.tag, self.copying.job.scope)?,
+            now: name.to.current(name.tag, self.scope)?,
         })
     }
 
@@ -222,24 +265,25 @@ fn root(found: &Found) -> &RawManifest {
     &found.manifests()[0].subject.manifest
 }
 
-fn certain(digests: impl Iterator<Item = Digest>) -> HashMap<Digest, bool> {
-    digests.map(|digest| (digest, true)).collect()
+fn certain(blobs: &[Descriptor]) -> HashMap<Digest, bool> {
+    blobs.iter().map(|blob| (blob.digest.clone(), true)).collect()
 }
 
-/// Every blob of every image and of the evidence beside it, each digest once.
-fn blobs_of(coming: &[&Found], beside: &[&Carried]) -> Vec<Descriptor> {
-    let manifests = coming.iter().flat_map(|found| found.manifests());
-    let manifests = manifests.map(|found| found.content());
-    let evidence = beside.iter().flat_map(|carried| carried.manifests());
-    let images = manifests.chain(evidence).filter_map(RawManifest::image);
+fn images_in<'a>(found: &'a [&Found]) -> impl Iterator<Item = &'a Image> {
+    let manifests = found.iter().flat_map(|found| found.manifests());
+    manifests.filter_map(|found| found.content().image())
+}
+
+/// Every blob of these images, each digest once.
+fn blobs_of<'a>(images: impl Iterator<Item = &'a Image>) -> Vec<Descriptor> {
     let all = images.flat_map(|image| std::iter::once(&image.config).chain(&image.layers));
     let mut seen = HashSet::new();
     all.filter(|blob| seen.insert(blob.digest.clone())).cloned().collect()
 }
 
 /// Every manifest, each digest once.
-fn manifests_of<'a>(coming: &[&'a Found]) -> Vec<&'a RawManifest> {
-    let manifests = coming.iter().flat_map(|found| found.manifests());
+fn manifests_of<'a>(found: impl Iterator<Item = &'a Found>) -> Vec<&'a RawManifest> {
+    let manifests = found.flat_map(|found| found.manifests());
     each_once(manifests.map(|found| &found.subject.manifest))
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use securecp_layer::{Journal, Scope};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
-    CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index, MANIFEST_LIMIT,
-    Platform, PlatformWish, RawManifest, Signature,
+    Attached, CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index,
+    MANIFEST_LIMIT, Platform, PlatformWish, RawManifest, Signature,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -15,6 +15,7 @@ use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
 use crate::budget::Budget;
 use crate::bundles::{BundleSearch, Shelf};
 use crate::error::{Cause, CopyError, Phase, Side};
+use crate::evidence::EvidenceChoice;
 use crate::job::Copying;
 use crate::parallel::Workers;
 use crate::route::Route;
@@ -157,7 +158,11 @@ fn survey_one(copying: &Copying<'_>, route: &Route<'_>) -> Result<Found, CopyErr
     // A single image is read as it is at its source, also where that costs a request.
     let kept = job.journal.filter(|_| job.routes.len() > 1 && from.repository().is_some());
     let budget = Budget::new(MEMORY_LIMIT);
-    let survey = Survey { from, select, workers, scope, gate: job.gate, kept, budget };
+    // One of many looks ahead for all of them.
+    let first = job.routes.first().is_some_and(|first| std::ptr::eq(first, route));
+    let beside = job.edits.evidence.which != EvidenceChoice::None && from.repository().is_some();
+    let ahead = first && beside;
+    let survey = Survey { from, select, workers, scope, gate: job.gate, kept, ahead, budget };
     let mut found = survey.read()?;
     let converts = |accepts: Accepts| may_convert(&accepts, &found.manifests);
     if job.edits.need_config() || route.to.iter().any(|target| converts(target.to.accepts())) {
@@ -183,6 +188,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) gate: &'a Gate<'a>,
     /// Manifests that earlier runs have read.
     pub(crate) kept: Option<&'a Journal>,
+    /// Whether to learn ahead how a registry tells what stands beside the images.
+    pub(crate) ahead: bool,
     /// Memory for manifests, signatures and configurations.
     pub(crate) budget: Budget,
 }
@@ -193,9 +200,9 @@ impl Survey<'_> {
         let root = self.from.root(self.scope);
         let root = root.map_err(|e| CopyError { phase: Phase::Open, ..self.failed(e) })?;
         let chosen = self.choose(root)?;
-        let mut manifests = vec![self.found(chosen.manifest, Place::Root)];
-        manifests[0].place_at_source = chosen.place;
-        self.select_below(&mut manifests)?;
+        let (manifests, ()) =
+            self.workers.both(|| self.manifests(&chosen), || self.look_ahead(&chosen.manifest));
+        let mut manifests = manifests?;
         self.read_signatures(&mut manifests)?;
         // Where the signature of an index counts, those on the way to a chosen image are judged too.
         let mut walked = match self.judges_indexes() {
@@ -206,6 +213,25 @@ impl Survey<'_> {
         let identity = self.from.identity().clone();
         let (source_name, is_remote) = (self.from.name(), self.from.repository().is_some());
         Ok(Found { identity, source_name, is_remote, manifests, walked })
+    }
+
+    fn manifests(&self, chosen: &Chosen) -> Result<Vec<FoundManifest>, CopyError> {
+        let mut manifests = vec![self.found(chosen.manifest.clone(), Place::Root)];
+        manifests[0].place_at_source = chosen.place;
+        self.select_below(&mut manifests)?;
+        Ok(manifests)
+    }
+
+    /// Has the source learn, while the images of an index are read, how its registry tells what stands beside them: whether
+    /// it lists referrers, and which tags there are. A failure is none here: the question is asked again, and fails then.
+    fn look_ahead(&self, root: &RawManifest) {
+        if self.ahead && root.index().is_some() {
+            let digest = root.digest();
+            self.workers.both(
+                || self.from.referrers(digest, self.scope).is_ok(),
+                || self.from.attached(digest, Attached::Signatures, self.scope).is_ok(),
+            );
+        }
     }
 
     /// Reads what is selected below the root.

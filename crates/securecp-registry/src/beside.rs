@@ -106,11 +106,7 @@ impl Beside {
     }
 
     /// Whoever asks first asks for all others too whether there is such an API; they wait for that answer.
-    fn by_api(
-        &self,
-        listing: &Listing<'_>,
-        scope: &Scope,
-    ) -> Result<ApiAnswer, RegistryError> {
+    fn by_api(&self, listing: &Listing<'_>, scope: &Scope) -> Result<ApiAnswer, RegistryError> {
         let Some(known) = &self.known else { return listing.by_api(None, scope) };
         let mut first = None;
         let ask = || {

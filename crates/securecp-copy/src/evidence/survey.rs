@@ -58,6 +58,19 @@ struct Beside {
     left: Vec<(Digest, EvidenceKind, String)>,
 }
 
+impl Beside {
+    fn filled(fill: impl Fn(&mut Self) -> Result<(), CopyError>) -> Result<Self, CopyError> {
+        let mut beside = Self::default();
+        fill(&mut beside).map(|()| beside)
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.pieces.extend(other.pieces);
+        self.left.extend(other.left);
+        self
+    }
+}
+
 impl<'a> Search<'a> {
     fn new(copying: &'a Copying<'a>, route: usize, found: &'a Found) -> Self {
         let job = copying.job;
@@ -150,12 +163,16 @@ impl<'a> Search<'a> {
     }
 
     fn beside(&self, place: &Place) -> Result<Beside, CopyError> {
-        let mut beside = Beside::default();
-        self.or_warn(place, self.referrers(place, &mut beside))?;
-        for what in Attached::ALL {
-            self.or_warn(place, self.attached(place, what, &mut beside))?;
-        }
-        Ok(beside)
+        let referrers = |beside: &mut _| self.or_warn(place, self.referrers(place, beside));
+        let attached = |beside: &mut _| {
+            let mut all = Attached::ALL.into_iter();
+            all.try_for_each(|what| self.or_warn(place, self.attached(place, what, beside)))
+        };
+        // The list of tags, by which it is known what is attached, comes while it is asked what refers to the place.
+        let workers = &self.copying.workers;
+        let (referrers, attached) =
+            workers.both(|| Beside::filled(referrers), || Beside::filled(attached));
+        Ok(referrers?.and(attached?))
     }
 
     /// What cannot be looked up is an error, or a warning where evidence is not expected to be complete.
