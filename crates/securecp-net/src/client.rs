@@ -13,7 +13,8 @@ use crate::proxies::Proxies;
 use crate::redirect::{HOPS, follow};
 use crate::request::host_of;
 use crate::response::DRAINED;
-use crate::runtime::{Patience, wait};
+use crate::runtime::Patience;
+use crate::track::{Drive, Names, Tracks};
 use crate::{
     Gate, Lane, NetError, Request, Response, TlsOptions, Upload, outcome, same_origin, tls,
 };
@@ -56,12 +57,15 @@ struct Shared {
     gate: Gate,
 }
 
-/// The two clients of one TLS configuration.
+/// The clients of one TLS configuration.
 #[derive(Clone)]
 struct Lanes {
     control: reqwest::Client,
-    bulk: reqwest::Client,
+    bulk: Arc<Tracks>,
 }
+
+/// A request that is ready to go, with what moves it.
+type Ready = (reqwest::RequestBuilder, Drive);
 
 impl Net {
     /// A network with other time limits than the default ones.
@@ -111,16 +115,19 @@ impl Net {
     fn build_lanes(&self, options: &TlsOptions, socket: Option<&Path>) -> Result<Lanes, NetError> {
         let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
         let proxies = Proxies::of_environment()?;
-        let build = |lane| {
-            let builder = builder(config.clone(), lane, self.limits());
-            let builder = match socket {
-                Some(path) => builder.unix_socket(path),
+        let (limits, socket) = (self.limits(), socket.map(Path::to_owned));
+        let build = move |lane| {
+            let builder = builder(config.clone(), lane, limits);
+            let builder = match &socket {
+                Some(path) => builder.unix_socket(path.as_path()),
                 None => proxied(builder, &proxies),
             };
             let problem = |error: reqwest::Error| error.without_url().to_string();
             builder.build().map_err(|error| NetError::TlsSettings { problem: problem(error) })
         };
-        Ok(Lanes { control: build(Lane::Control)?, bulk: build(Lane::Bulk)? })
+        let control = build(Lane::Control)?;
+        let bulk = Tracks::new(Box::new(move || build(Lane::Bulk)), limits.keep);
+        Ok(Lanes { control, bulk: Arc::new(bulk) })
     }
 }
 
@@ -179,8 +186,8 @@ impl HttpClient {
         scope: &Scope,
     ) -> Result<Upload, NetError> {
         self.net.gate().pass(&request.host(), scope)?;
-        let made = self.prepare(&request, self.is_own(&request.url, &request.url));
-        Upload::start(made, &request, size, self.net.limits())
+        let ready = self.prepare(&request, self.is_own(&request.url, &request.url))?;
+        Upload::start(ready, &request, size, self.net.limits())
     }
 
     /// The network that this client belongs to.
@@ -198,27 +205,33 @@ impl HttpClient {
         self.net.gate().pass(&host, scope)?;
         let limits = self.net.limits();
         let limit = if request.slow_answer { limits.slow_answer } else { limits.stall };
-        let mut made = self.prepare(request, own);
+        let (mut made, mut drive) = self.prepare(request, own)?;
         if !request.body.is_empty() || takes_body(&request.method) {
             made = made.header(header::CONTENT_LENGTH, request.body.len());
             made = made.body(request.body.clone());
         }
         log_request(request, &host, "request");
-        let answer = wait(scope, async {
+        let answer = drive.wait(scope, async {
             let patience = Patience { host: &host, limit };
             patience.bound(made.send()).await?.map_err(|error| outcome::failure(error, &host))
         })?;
         log_answer((&request.method, &host, request.url.path()), answer.status());
-        Ok(Response::new(answer, host.clone(), limits))
+        drive.set_reusable(true);
+        Ok(Response::new(answer, host.clone(), limits, drive))
     }
 
-    fn prepare(&self, request: &Request, own: bool) -> reqwest::RequestBuilder {
+    fn prepare(&self, request: &Request, own: bool) -> Result<Ready, NetError> {
         let lanes = if own { &self.own } else { &self.foreign };
-        let client = match request.lane {
-            Lane::Control => &lanes.control,
-            Lane::Bulk => &lanes.bulk,
+        let drive = match request.lane {
+            Lane::Control => Drive::Shared,
+            Lane::Bulk => Drive::Own(Box::new(lanes.bulk.take(request.origin())?)),
         };
-        client.request(request.method.clone(), request.url.clone()).headers(request.headers.clone())
+        let client = match &drive {
+            Drive::Shared => &lanes.control,
+            Drive::Own(ride) => ride.client(),
+        };
+        let made = client.request(request.method.clone(), request.url.clone());
+        Ok((made.headers(request.headers.clone()), drive))
     }
 }
 
@@ -276,7 +289,7 @@ fn builder(mut tls: ClientConfig, lane: Lane, limits: TimeLimits) -> reqwest::Cl
         }
         Lane::Bulk => {
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-            builder.http1_only()
+            builder.http1_only().dns_resolver(Names)
         }
     };
     builder.tls_backend_preconfigured(tls)

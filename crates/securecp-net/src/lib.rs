@@ -1,6 +1,8 @@
 //! The only async room: HTTP, TLS, proxies and time limits behind a blocking facade.
 //!
-//! One private multi-threaded runtime serves the whole process. Every call takes a [`Scope`](securecp_layer::Scope) and
+//! One private multi-threaded runtime serves all small exchanges of the process. A transfer of blob bytes is moved by the
+//! very thread that waits for it, so no byte goes from thread to thread; it stands still while that thread is busy, and the
+//! buffers of the system's sockets bridge such pauses. Every call takes a [`Scope`](securecp_layer::Scope) and
 //! blocks the calling thread until there is an answer, the scope ends, or nothing has moved for a while; the clock of
 //! that last limit runs only while the other side is awaited, never while the caller is busy.
 //!
@@ -33,6 +35,7 @@ mod request;
 mod response;
 mod runtime;
 mod tls;
+mod track;
 mod upload;
 
 pub use address::{is_private, same_origin};

@@ -11,7 +11,8 @@ use crate::NetError;
 pub enum Lane {
     /// Small exchanges; HTTP/2 where the server offers it.
     Control,
-    /// Blob bytes: HTTP/1.1, one connection per transfer, because one HTTP/2 connection throttles parallel transfers.
+    /// Blob bytes: HTTP/1.1, one connection per transfer, because one HTTP/2 connection throttles parallel transfers. It
+    /// is moved by the thread that waits for it, and by no other.
     Bulk,
 }
 
@@ -113,6 +114,11 @@ impl Request {
     /// Host, and port if it is not the scheme's own: what messages and the gate call the other side.
     pub fn host(&self) -> String {
         host_of(&self.url)
+    }
+
+    /// Scheme, host and port.
+    pub(crate) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
     }
 }
 

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use securecp_layer::{CHUNK, Chunks, Scope, SourceError};
 use url::Url;
 
-use crate::runtime::{Patience, wait};
+use crate::runtime::Patience;
+use crate::track::Drive;
 use crate::{NetError, TimeLimits, outcome};
 
 /// The most that is read of an answer that is of no interest, in bytes.
@@ -16,11 +17,18 @@ pub struct Response {
     inner: reqwest::Response,
     host: String,
     limits: TimeLimits,
+    /// Dropped after the body, so that the connection that comes back knows of its end.
+    drive: Drive,
 }
 
 impl Response {
-    pub(crate) fn new(inner: reqwest::Response, host: String, limits: TimeLimits) -> Self {
-        Self { inner, host, limits }
+    pub(crate) fn new(
+        inner: reqwest::Response,
+        host: String,
+        limits: TimeLimits,
+        drive: Drive,
+    ) -> Self {
+        Self { inner, host, limits, drive }
     }
 
     /// The status.
@@ -62,8 +70,9 @@ impl Response {
         if self.length().is_some_and(|length| length > limit as u64) {
             return Err(too_large());
         }
+        self.drive.set_reusable(false);
         let mut frames = Frames { inner: &mut self.inner, host: &self.host, limits: self.limits };
-        wait(scope, async {
+        let all = self.drive.wait(scope, async {
             let mut all = BytesMut::new();
             while let Some(frame) = frames.next().await? {
                 if frame.len() > limit - all.len() {
@@ -72,33 +81,42 @@ impl Response {
                 all.extend_from_slice(&frame);
             }
             Ok(all.freeze())
-        })
+        })?;
+        self.drive.set_reusable(true);
+        Ok(all)
     }
 
     /// The first bytes of the body, at most `limit`; whatever follows, or fails, is not looked at.
     pub fn beginning(mut self, limit: usize, scope: &Scope) -> Bytes {
+        self.drive.set_reusable(false);
         let mut frames = Frames { inner: &mut self.inner, host: &self.host, limits: self.limits };
-        let read = wait(scope, async {
+        let read = self.drive.wait(scope, async {
             let mut all = BytesMut::new();
-            while let Ok(Some(frame)) = frames.next().await {
-                all.extend_from_slice(&frame[..frame.len().min(limit - all.len())]);
-                if all.len() == limit {
-                    break;
+            while all.len() < limit {
+                match frames.next().await {
+                    Ok(Some(frame)) => {
+                        all.extend_from_slice(&frame[..frame.len().min(limit - all.len())]);
+                    }
+                    end => return Ok((all.freeze(), end.is_ok())),
                 }
             }
-            Ok(all.freeze())
+            Ok((all.freeze(), false))
         });
-        read.unwrap_or_default()
+        let (bytes, ended) = read.unwrap_or_default();
+        self.drive.set_reusable(ended);
+        bytes
     }
 
     /// The body as chunks of about [`CHUNK`] bytes; every later wait takes `scope`.
-    pub fn body(self, scope: &Scope) -> Body {
+    pub fn body(mut self, scope: &Scope) -> Body {
+        self.drive.set_reusable(false);
         Body {
             inner: self.inner,
             host: self.host,
             limits: self.limits,
             scope: scope.clone(),
             failure: None,
+            drive: Some(self.drive),
         }
     }
 }
@@ -119,6 +137,8 @@ pub struct Body {
     limits: TimeLimits,
     scope: Scope,
     failure: Option<NetError>,
+    /// Until the body has ended.
+    drive: Option<Drive>,
 }
 
 impl Body {
@@ -130,13 +150,23 @@ impl Body {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
+        let Some(drive) = &self.drive else { return Ok(None) };
         let mut frames = Frames { inner: &mut self.inner, host: &self.host, limits: self.limits };
-        let (chunk, failure) = wait(&self.scope, async { Ok(gather(&mut frames).await) })?;
-        if chunk.is_empty() {
-            return failure.map_or(Ok(None), Err);
+        let (chunk, end) = drive.wait(&self.scope, async { Ok(gather(&mut frames).await) })?;
+        match end {
+            Some(Ok(())) => self.let_go(),
+            Some(Err(failure)) if chunk.is_empty() => return Err(failure),
+            Some(Err(failure)) => self.failure = Some(failure),
+            None => {}
         }
-        self.failure = failure;
-        Ok(Some(chunk))
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    /// The connection may serve others.
+    fn let_go(&mut self) {
+        if let Some(mut drive) = self.drive.take() {
+            drive.set_reusable(true);
+        }
     }
 }
 
@@ -155,8 +185,9 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Frames until they make a chunk. A large frame is passed on as it is, without a copy.
-async fn gather(frames: &mut Frames<'_>) -> (Bytes, Option<NetError>) {
+/// Frames until they make a chunk, and how the body has ended if it has. A large frame is passed on as it is, without a
+/// copy.
+async fn gather(frames: &mut Frames<'_>) -> (Bytes, Option<Result<(), NetError>>) {
     let mut chunk = BytesMut::new();
     while chunk.len() < CHUNK {
         match frames.next().await {
@@ -164,8 +195,8 @@ async fn gather(frames: &mut Frames<'_>) -> (Bytes, Option<NetError>) {
                 return (frame, None);
             }
             Ok(Some(frame)) => chunk.extend_from_slice(&frame),
-            Ok(None) => break,
-            Err(error) => return (chunk.freeze(), Some(error)),
+            Ok(None) => return (chunk.freeze(), Some(Ok(()))),
+            Err(error) => return (chunk.freeze(), Some(Err(error))),
         }
     }
     (chunk.freeze(), None)

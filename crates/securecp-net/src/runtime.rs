@@ -26,13 +26,22 @@ impl Patience<'_> {
     }
 }
 
-/// The one door between threads and the runtime: blocks until `future` is done or `scope` ends. The time limit of each
-/// step is set inside `future` with [`Patience::bound`], because one call may span several steps.
+/// Waits on the runtime that all share, see [`wait_on`].
 pub(crate) fn wait<T>(
     scope: &Scope,
     future: impl Future<Output = Result<T, NetError>>,
 ) -> Result<T, NetError> {
-    let runtime = runtime()?;
+    wait_on(runtime()?, scope, future)
+}
+
+/// The one door between threads and a runtime: blocks until `future` is done or `scope` ends. The time limit of each
+/// step is set inside `future` with [`Patience::bound`], because one call may span several steps.
+pub(crate) fn wait_on<T>(
+    runtime: &Runtime,
+    scope: &Scope,
+    future: impl Future<Output = Result<T, NetError>>,
+) -> Result<T, NetError> {
+    check_outside()?;
     scope.check()?;
     let stop = Arc::new(Notify::new());
     let _listener = scope.on_stop({
@@ -67,12 +76,29 @@ async fn ended(scope: &Scope, stop: &Notify) {
     }
 }
 
-/// The process has one runtime, started by the first call and never stopped.
-fn runtime() -> Result<&'static Runtime, NetError> {
-    static RUNTIME: OnceLock<Result<Runtime, Arc<io::Error>>> = OnceLock::new();
-    if Handle::try_current().is_ok() {
-        return Err(NetError::InsideRuntime);
+/// A thread that runs tasks must not block.
+pub(crate) fn check_outside() -> Result<(), NetError> {
+    match Handle::try_current() {
+        Ok(_) => Err(NetError::InsideRuntime),
+        Err(_) => Ok(()),
     }
+}
+
+/// Does what blocks on a thread that is kept for it; may be called from any task.
+pub(crate) fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<tokio::task::JoinHandle<T>, NetError> {
+    Ok(shared()?.spawn_blocking(work))
+}
+
+fn runtime() -> Result<&'static Runtime, NetError> {
+    check_outside()?;
+    shared()
+}
+
+/// The runtime that all share, started by the first call and never stopped.
+fn shared() -> Result<&'static Runtime, NetError> {
+    static RUNTIME: OnceLock<Result<Runtime, Arc<io::Error>>> = OnceLock::new();
     let found = RUNTIME.get_or_init(|| start().map_err(Arc::new));
     found.as_ref().map_err(|error| NetError::Runtime(Arc::clone(error)))
 }

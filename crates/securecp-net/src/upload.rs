@@ -7,30 +7,34 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use securecp_layer::Scope;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 
 use crate::client::{log_answer, log_request};
-use crate::runtime::{Patience, spawn, wait};
+use crate::runtime::Patience;
+use crate::track::Drive;
 use crate::{NetError, Request, Response, TimeLimits, outcome};
 
-/// Chunks between the writer and the connection: with the two of the connection itself, about a MiB per upload.
-const ROOM: usize = 2;
+/// Chunks between the writer and the connection, which holds another one or two.
+const ROOM: usize = 1;
 
 /// A request whose body comes piece by piece. The last chunk is held back until [`Upload::finish`], so that the server
 /// cannot take the body for complete before the caller has found it right; dropped without `finish`, the body is cut.
 pub struct Upload {
     parts: mpsc::Sender<Part>,
-    answer: oneshot::Receiver<Result<Response, NetError>>,
-    answered: bool,
+    answer: Answer,
     request: JoinHandle<()>,
     held: Option<Bytes>,
+    /// Bytes of a body of known size that were not yet written.
+    left: Option<u64>,
     host: String,
     limits: TimeLimits,
+    /// Until there is an answer, which goes on with it.
+    drive: Option<Drive>,
 }
 
 impl Upload {
     pub(crate) fn start(
-        made: reqwest::RequestBuilder,
+        (made, drive): (reqwest::RequestBuilder, Drive),
         request: &Request,
         size: Option<u64>,
         limits: TimeLimits,
@@ -45,7 +49,7 @@ impl Upload {
             made.body(reqwest::Body::wrap(PartBody { parts: receiver, left: size, ended: false }));
         let host = request.host();
         log_request(request, &host, "upload");
-        let request = spawn({
+        let request = drive.spawn({
             let (method, host) = (request.method.clone(), host.clone());
             let path = request.url.path().to_owned();
             async move {
@@ -55,22 +59,31 @@ impl Upload {
                     log_answer((&method, &host, &path), answer.status());
                 }
                 // Nobody waits any more if the upload was dropped.
-                let _ = sender.send(answer.map(|inner| Response::new(inner, host, limits)));
+                let _ = sender.send(answer);
             }
         })?;
-        Ok(Self { parts, answer, answered: false, request, held: None, host, limits })
+        let drive = Some(drive);
+        Ok(Self { parts, answer, request, held: None, left: size, host, limits, drive })
     }
 
-    /// Takes the next chunk and sends the one before it: waits for room, for an early answer, and for `scope`. An
-    /// answer ends the upload: the server has decided before it had everything, and nothing more is to be written.
+    /// Takes the next chunk and sends what need not be held back: waits for room, for an early answer, and for `scope`.
+    /// An answer ends the upload: the server has decided before it had everything, and nothing more is to be written.
     ///
     /// # Errors
     /// The connection broke or stalled, or the scope ended.
     pub fn write(&mut self, chunk: Bytes, scope: &Scope) -> Result<Option<Response>, NetError> {
-        match self.held.replace(chunk) {
-            Some(previous) => self.push(Part::Data(previous), scope),
-            None => Ok(None),
-        }
+        let now = match self.may_pass(&chunk) {
+            true => Some(chunk),
+            false => self.held.replace(chunk),
+        };
+        now.map_or(Ok(None), |chunk| self.push(Part::Data(chunk), scope))
+    }
+
+    /// Whether more must follow this chunk, because the size that was stated is not reached with it.
+    fn may_pass(&mut self, chunk: &Bytes) -> bool {
+        let Some(left) = &mut self.left else { return false };
+        *left = left.saturating_sub(chunk.len() as u64);
+        *left > 0
     }
 
     /// Sends the last chunk, ends the body and waits for the answer.
@@ -84,23 +97,33 @@ impl Upload {
                 return Ok(response);
             }
         }
+        let mut drive = self.drive.take().ok_or_else(over)?;
         let patience = Patience { host: &self.host, limit: self.limits.slow_answer };
-        wait(scope, async { patience.bound(answered(&mut self.answer, &self.host)).await? })
+        let answer = &mut self.answer;
+        let inner =
+            drive.wait(scope, async { patience.bound(answered(answer, &self.host)).await? })?;
+        drive.set_reusable(true);
+        Ok(Response::new(inner, self.host.clone(), self.limits, drive))
     }
 
     fn push(&mut self, part: Part, scope: &Scope) -> Result<Option<Response>, NetError> {
-        if self.answered {
-            let problem = "written to after the answer".to_owned();
-            return Err(NetError::Request { problem });
-        }
+        // Put back only if there may be more to write.
+        let drive = self.drive.take().ok_or_else(over)?;
         let patience = Patience { host: &self.host, limit: self.limits.stall };
         let (parts, answer) = (&self.parts, &mut self.answer);
-        let written = wait(scope, async {
+        let early = drive.wait(scope, async {
             patience.bound(room_or_answer(parts, answer, part, &self.host)).await?
-        });
-        self.answered = !matches!(written, Ok(None));
-        written
+        })?;
+        let Some(inner) = early else {
+            self.drive = Some(drive);
+            return Ok(None);
+        };
+        Ok(Some(Response::new(inner, self.host.clone(), self.limits, drive)))
     }
+}
+
+fn over() -> NetError {
+    NetError::Request { problem: "written to after the end".to_owned() }
 }
 
 /// An upload that is not finished leaves a body that the server sees as cut.
@@ -116,20 +139,22 @@ impl fmt::Debug for Upload {
     }
 }
 
-type Answer = oneshot::Receiver<Result<Response, NetError>>;
+type Answer = oneshot::Receiver<Result<reqwest::Response, NetError>>;
 
 async fn room_or_answer(
     parts: &mpsc::Sender<Part>,
     answer: &mut Answer,
     part: Part,
     host: &str,
-) -> Result<Option<Response>, NetError> {
+) -> Result<Option<reqwest::Response>, NetError> {
     tokio::select! {
         biased;
         early = answered(answer, host) => return early.map(Some),
         room = parts.reserve() => {
             if let Ok(room) = room {
                 room.send(part);
+                // So that the connection takes it at once, also where nothing moves it later.
+                yield_now().await;
                 return Ok(None);
             }
         }
@@ -138,7 +163,7 @@ async fn room_or_answer(
     answered(answer, host).await.map(Some)
 }
 
-async fn answered(answer: &mut Answer, host: &str) -> Result<Response, NetError> {
+async fn answered(answer: &mut Answer, host: &str) -> Result<reqwest::Response, NetError> {
     answer.await.unwrap_or_else(|_| {
         let source = Box::<dyn Error + Send + Sync>::from("the request ended without an answer");
         Err(NetError::Broken { host: host.to_owned(), source: source.into() })

@@ -281,6 +281,142 @@ fn a_broken_upload_is_a_passing_failure() {
     assert!(result.unwrap_err().is_transient());
 }
 
+/// A server that answers each request on a connection with `answer`, and the numbers of the connections that requests
+/// came by.
+fn counting(answer: &'static [u8]) -> (Url, std::sync::mpsc::Receiver<usize>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let url = server(move |mut stream| {
+        let number = connections.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while head(&mut reader).is_some() {
+            sender.send(number).unwrap();
+            stream.write_all(answer).unwrap();
+        }
+        sender.send(usize::MAX).unwrap();
+    });
+    (url, receiver)
+}
+
+fn bulk(url: &Url) -> Request {
+    Request::get(url.clone()).lane(Lane::Bulk)
+}
+
+/// A client that a busy machine cannot hurry.
+fn patient() -> securecp_net::HttpClient {
+    Net::default().client(&TlsOptions::default()).unwrap()
+}
+
+#[test]
+fn transfers_one_after_another_share_a_connection() {
+    let scope = Scope::new();
+    let (url, numbers) = counting(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let client = patient();
+    let mut body = client.send(bulk(&url), &scope).unwrap().body(&scope);
+    assert_eq!(body.read().unwrap().unwrap(), "hello");
+    assert!(body.read().unwrap().is_none() && body.read().unwrap().is_none());
+    assert_eq!(client.send(bulk(&url), &scope).unwrap().bytes(9, &scope).unwrap(), "hello");
+    let response = client.send(bulk(&url), &scope).unwrap();
+    let beside = client.send(bulk(&url), &scope).unwrap();
+    drop((response, beside, body));
+    assert_eq!(numbers.iter().take(4).collect::<Vec<_>>(), [0, 0, 0, 1]);
+    let (url, numbers) = counting(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+    for _ in 0..3 {
+        drop(client.send(put(&url), &scope).unwrap());
+    }
+    assert_eq!(numbers.iter().take(3).collect::<Vec<_>>(), [0; 3]);
+}
+
+#[test]
+fn a_transfer_finds_its_host_by_name() {
+    let (mut url, numbers) = counting(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
+    url.set_host(Some("localhost")).unwrap();
+    let answer = patient().send(bulk(&url), &Scope::new()).unwrap();
+    assert_eq!(answer.bytes(9, &Scope::new()).unwrap(), "OK");
+    assert_eq!(numbers.recv(), Ok(0));
+    url.set_host(Some("no-such-host.invalid")).unwrap();
+    let error = patient().send(bulk(&url), &Scope::new()).unwrap_err();
+    assert!(matches!(error, NetError::Connect { transient: false, .. }), "{error:?}");
+}
+
+#[test]
+fn a_body_that_is_given_up_closes_its_connection_at_once() {
+    let scope = Scope::new();
+    let (url, numbers) = counting(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello");
+    let client = patient();
+    let body = client.send(bulk(&url), &scope).unwrap().body(&scope);
+    assert_eq!(numbers.recv(), Ok(0));
+    drop(body);
+    assert_eq!(numbers.recv_timeout(Duration::from_secs(5)), Ok(usize::MAX));
+    drop(client.send(bulk(&url), &scope).unwrap().body(&scope));
+    assert_eq!(numbers.recv(), Ok(1));
+}
+
+#[test]
+fn a_connection_that_the_server_has_closed_meanwhile_is_not_used() {
+    let scope = Scope::new();
+    let url = server(|mut stream| {
+        head(&mut BufReader::new(&stream)).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").unwrap();
+    });
+    let client = patient();
+    for _ in 0..5 {
+        let answer = client.send(bulk(&url), &scope).unwrap();
+        assert_eq!(answer.bytes(9, &scope).unwrap(), "OK");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_connection_is_not_kept_for_longer_than_wanted() {
+    let scope = Scope::new();
+    let (url, numbers) = counting(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
+    let limits = TimeLimits { keep: Duration::from_millis(20), ..TimeLimits::default() };
+    let client = Net::new(limits).client(&TlsOptions::default()).unwrap();
+    client.send(bulk(&url), &scope).unwrap().bytes(9, &scope).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    // Another host's transfer is enough to close it.
+    let (other, _numbers) = counting(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
+    client.send(bulk(&other), &scope).unwrap().bytes(9, &scope).unwrap();
+    assert_eq!(numbers.recv(), Ok(0));
+    assert_eq!(numbers.recv_timeout(Duration::from_secs(5)), Ok(usize::MAX));
+}
+
+#[test]
+fn only_the_last_chunk_of_a_known_size_is_held_back() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let url = server(move |mut stream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let size = content_length(&head(&mut reader).unwrap()).unwrap();
+        let (mut seen, mut buffer) = (0, vec![0; CHUNK]);
+        while seen < size {
+            seen += reader.read(&mut buffer).unwrap() as u64;
+            sender.send(seen).unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let (scope, piece) = (Scope::new(), Bytes::from_static(&[7; 1000]));
+    let mut upload = patient().upload(put(&url), Some(3000), &scope).unwrap();
+    for _ in 0..3 {
+        assert!(matches!(upload.write(piece.clone(), &scope), Ok(None)));
+    }
+    assert_eq!(receiver.iter().find(|seen| *seen >= 2000), Some(2000));
+    assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "the last one is not out");
+    assert_eq!(upload.finish(&scope).unwrap().status(), 201);
+    assert_eq!(receiver.recv(), Ok(3000));
+}
+
+#[test]
+fn an_upload_cannot_run_over_its_size() {
+    let url = server(|stream| {
+        let _ = BufReader::new(stream).read_to_end(&mut Vec::new());
+    });
+    let scope = Scope::new();
+    let mut upload = patient().upload(put(&url), Some(CHUNK as u64 + 1), &scope).unwrap();
+    assert!(matches!(fill(&mut upload, 2, &scope), Ok(None)));
+    assert!(upload.finish(&scope).is_err());
+}
+
 #[test]
 fn refused_connections_and_unknown_hosts_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
