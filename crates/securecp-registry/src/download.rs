@@ -7,7 +7,7 @@ use securecp_net::{Body, Request, Response, header};
 use securecp_oci::Descriptor;
 
 use crate::auth::Grants;
-use crate::host::bulk;
+use crate::host::{SMALL, bulk};
 use crate::{Client, Operation, Problem, RegistryError};
 
 /// A blob on its way in. A connection that breaks is followed by a request for the rest, as long as there is progress.
@@ -204,7 +204,9 @@ impl Rest<'_> {
     fn send(&self, scope: &Scope) -> Result<Response, RegistryError> {
         // Always the registry's own URL: a storage URL that it redirected to may have expired since.
         let url = self.client.url(&format!("blobs/{}", self.descriptor.digest), scope)?;
-        let mut request = bulk(Request::get(url)).header(header::ACCEPT_ENCODING, "identity");
+        let get = Request::get(url);
+        let get = if self.descriptor.size > SMALL { bulk(get) } else { get };
+        let mut request = get.header(header::ACCEPT_ENCODING, "identity");
         if self.offset > 0 {
             let range = format!("bytes={}-", self.offset);
             request = request.and_then(|request| request.header(header::RANGE, &range));

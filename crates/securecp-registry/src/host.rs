@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use securecp_layer::{Scope, Stopped};
+use securecp_layer::{CHUNK, Scope, Stopped};
 use securecp_net::{
     HttpClient, Lane, NetError, Request, Response, Upload, Url, header, same_origin,
 };
@@ -330,6 +330,9 @@ impl From<Stopped> for RegistryError {
         Self::new(Operation::Ping, "", None, stopped)
     }
 }
+
+/// Blobs of at most so many bytes (one chunk) are requests like any other; they are sent from memory.
+pub(crate) const SMALL: u64 = CHUNK as u64;
 
 /// A request of blob bytes goes by the lane for them.
 pub(crate) fn bulk(request: Request) -> Request {

@@ -7,12 +7,12 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use securecp_layer::{CHUNK, Journal, Layer, LayerError, Scope};
+use securecp_layer::{Journal, Layer, LayerError, Scope};
 use securecp_net::{Method, NetError, Request, Response, StatusCode, Url, header};
 use securecp_oci::{Descriptor, Repository};
 
 use crate::auth::{Grants, Pass};
-use crate::host::{Call, bulk};
+use crate::host::{Call, SMALL, bulk};
 use crate::upload::session::{Begun, Session, with_digest};
 use crate::{Client, Operation, Problem, RegistryError};
 
@@ -49,9 +49,6 @@ impl Default for Uploads {
         Self { journal: None, piece_bytes: 64 << 20 }
     }
 }
-
-/// A blob that fits into one chunk is sent from memory.
-const SMALL: u64 = CHUNK as u64;
 
 /// The time given to a registry to drop a session that is not continued; the caller is about to end.
 const FAREWELL: Duration = Duration::from_millis(500);
