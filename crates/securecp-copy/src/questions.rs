@@ -169,6 +169,6 @@ fn coming<'a>((found, likely): &(&'a Found, Likely)) -> Vec<Coming<'a>> {
     images.map(|image| Coming { image, likely: *likely }).collect()
 }
 
-fn manifests<'a>(found: &'a Found) -> impl Iterator<Item = &'a RawManifest> {
+fn manifests(found: &Found) -> impl Iterator<Item = &RawManifest> {
     found.manifests().iter().map(|FoundManifest { subject, .. }| &subject.manifest)
 }
