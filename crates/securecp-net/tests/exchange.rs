@@ -243,12 +243,12 @@ fn an_early_answer_is_seen_while_the_server_keeps_the_connection_and_reads_nothi
     });
     let scope = Scope::new();
     let start = Instant::now();
-    let mut upload = client().upload(put(&url), Some(1 << 40), &scope).unwrap();
+    let mut upload = patient().upload(put(&url), Some(1 << 40), &scope).unwrap();
     let Some(response) = fill(&mut upload, 4000, &scope).unwrap() else {
         panic!("the answer was not seen");
     };
     assert_eq!(response.status(), 413);
-    assert!(start.elapsed() < Duration::from_millis(250));
+    assert!(start.elapsed() < Duration::from_secs(10), "long before anything counts as stalled");
     assert!(upload.write(Bytes::from_static(b"x"), &scope).is_err());
 }
 
