@@ -20,7 +20,7 @@ use crate::TransportError;
 const NO_PLACE: &str = "no place for signatures is configured";
 
 /// Reads `//HOST/PATH[:TAG|@DIGEST]`; without either, the tag is `latest`.
-fn reference(name: &ImageName) -> Result<Reference, TransportError> {
+pub(crate) fn reference(name: &ImageName) -> Result<Reference, TransportError> {
     let rest = name.rest.strip_prefix("//").ok_or_else(|| TransportError::Name {
         name: name.to_string(),
         problem: "expected docker://REFERENCE".to_owned(),

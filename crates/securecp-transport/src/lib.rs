@@ -52,7 +52,7 @@ pub use docker::{SignatureLocation, SignatureLocator, SignatureStorage, Signatur
 pub use error::TransportError;
 pub use evidence::Piece;
 pub use list::{Deleted, ListedImage, delete, list};
-pub use open::{DestinationOptions, SourceOptions, open_destination, open_source};
+pub use open::{DestinationOptions, SourceOptions, check_name, open_destination, open_source};
 pub use reflink::BlobFile;
 pub use requests::{OfSignatures, Requests};
 pub use shared::SharedPlaces;

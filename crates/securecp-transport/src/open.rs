@@ -4,9 +4,9 @@ use securecp_oci::{ImageName, Reference, Transport};
 use securecp_registry::Registries;
 
 use crate::dir::{DirDestination, DirSource};
-use crate::docker::{DockerDestination, DockerSource, SignatureStorage, SignatureStorages};
-use crate::docker_archive::{DockerArchiveDestination, DockerArchiveSource};
-use crate::oci::{OciArchiveDestination, OciDestination, OciSource};
+use crate::docker::{self, DockerDestination, DockerSource, SignatureStorage, SignatureStorages};
+use crate::docker_archive::{self, DockerArchiveDestination, DockerArchiveSource};
+use crate::oci::{LayoutName, OciArchiveDestination, OciDestination, OciSource};
 use crate::{DaemonAccess, Destination, SharedPlaces, Source, TransportError, daemon};
 
 /// What a source may need to know besides its name.
@@ -48,6 +48,24 @@ pub struct DestinationOptions {
     pub partial: bool,
     /// Make the folders above a `dir:` when writing begins; without it all but the last must be there.
     pub makes_parents: bool,
+}
+
+/// Whether `name` follows the grammar of its transport, as an image that is there or as one that is to be written. Nothing
+/// is looked at.
+///
+/// # Errors
+/// It does not.
+pub fn check_name(name: &ImageName, is_destination: bool) -> Result<(), TransportError> {
+    match (name.transport, is_destination) {
+        (Transport::Docker, _) => docker::reference(name).map(drop),
+        (Transport::Oci | Transport::OciArchive, false) => LayoutName::parse(name).map(drop),
+        (Transport::Oci | Transport::OciArchive, true) => {
+            LayoutName::parse_destination(name).map(drop)
+        }
+        (Transport::DockerArchive, false) => docker_archive::parse(name).map(drop),
+        (Transport::DockerArchive, true) => docker_archive::parse_destination(name).map(drop),
+        (Transport::Dir | Transport::DockerDaemon, _) => Ok(()),
+    }
 }
 
 /// Opens the image that `name` stands for. Each transport reads its own part of the name here and nowhere else.

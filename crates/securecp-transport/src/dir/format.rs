@@ -27,8 +27,8 @@ pub(super) fn check_version(folder: &Folder) -> Result<bool, TransportError> {
     Err(TransportError::Place {
         path: folder.path().join(VERSION),
         problem: format!(
-            "expected {VERSION_PREFIX:?} and 1.0, 1.1 or 1.2, found {:?}",
-            securecp_oci::Escaped::new(&text).limit(80).to_string()
+            "expected \"{VERSION_PREFIX}\" and 1.0, 1.1 or 1.2, found \"{}\"",
+            text.chars().take(80).collect::<String>()
         ),
     })
 }

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::name::Selection;
 use crate::TransportError;
 use crate::files::{self, Files};
+use crate::oci::OCI_LAYOUT;
 use crate::tar::{member_name, refused};
 
-pub(super) const MANIFEST: &str = "manifest.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
 const MANIFEST_LIMIT: usize = 1 << 20;
 
 /// One image of an archive.
@@ -26,7 +27,13 @@ pub(super) struct Item {
 /// The images that `manifest.json` lists.
 pub(super) fn read(files: &dyn Files) -> Result<Vec<Item>, TransportError> {
     let Some(bytes) = files::read(files, MANIFEST, MANIFEST_LIMIT)? else {
-        let problem = "expected an archive of docker save, found no manifest.json";
+        let is_layout = files::read(files, OCI_LAYOUT, MANIFEST_LIMIT)?.is_some();
+        let problem = match is_layout {
+            true => {
+                "expected an archive of docker save, found an OCI layout, which oci-archive: reads"
+            }
+            false => "expected an archive of docker save, found no manifest.json",
+        };
         let (path, problem) = (files.place().to_owned(), problem.to_owned());
         return Err(TransportError::Place { path, problem });
     };

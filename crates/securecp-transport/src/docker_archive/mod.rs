@@ -10,4 +10,6 @@ mod saved;
 mod source;
 
 pub(crate) use destination::DockerArchiveDestination;
+pub(crate) use items::MANIFEST;
+pub(crate) use name::{parse, parse_destination};
 pub(crate) use source::{DockerArchiveSource, list};

@@ -6,7 +6,7 @@ use crate::position::parse_position;
 
 /// Which image of an archive a name means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Selection {
+pub(crate) enum Selection {
     /// The only one.
     Only,
     /// The one with this tag.
@@ -16,7 +16,7 @@ pub(super) enum Selection {
 }
 
 /// `PATH[:REF|:@N]`, split at the first colon; a path cannot contain one.
-pub(super) fn parse(name: &ImageName) -> Result<(String, Selection), TransportError> {
+pub(crate) fn parse(name: &ImageName) -> Result<(String, Selection), TransportError> {
     let (path, image) = name.rest.split_once(':').unwrap_or((&name.rest, ""));
     let selection = match image.strip_prefix('@') {
         Some(position) => Selection::Position(parse_position(name, position)?),
@@ -27,7 +27,7 @@ pub(super) fn parse(name: &ImageName) -> Result<(String, Selection), TransportEr
 }
 
 /// As [`parse`], for an archive that is written.
-pub(super) fn parse_destination(
+pub(crate) fn parse_destination(
     name: &ImageName,
 ) -> Result<(String, Option<Reference>), TransportError> {
     match parse(name)? {

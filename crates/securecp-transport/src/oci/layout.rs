@@ -4,7 +4,7 @@ use securecp_oci::{Digest, Escaped};
 use crate::TransportError;
 use crate::files::{self, Files};
 
-pub(super) const OCI_LAYOUT: &str = "oci-layout";
+pub(crate) const OCI_LAYOUT: &str = "oci-layout";
 pub(super) const INDEX: &str = "index.json";
 pub(super) const BLOBS: &str = "blobs";
 

@@ -21,6 +21,7 @@ pub(crate) use beside::Beside;
 pub(crate) use delete::delete;
 pub(crate) use destination::OciDestination;
 pub(crate) use index::LayoutIndex;
+pub(crate) use layout::OCI_LAYOUT;
 pub(crate) use list::{archived_layout, layout, list};
 pub(crate) use name::{LayoutName, Selection};
 pub(crate) use source::OciSource;

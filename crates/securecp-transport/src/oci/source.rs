@@ -3,12 +3,14 @@ use std::sync::{Arc, OnceLock};
 
 use securecp_layer::{Layer, Prefix, Scope};
 use securecp_oci::{
-    Attached, Descriptor, Digest, ImageIdentity, ImageName, RawManifest, Repository, Signature,
+    Attached, Descriptor, Digest, ImageIdentity, ImageName, MANIFEST_LIMIT, RawManifest,
+    Repository, Signature,
 };
 
 use super::beside::Beside;
 use super::layout::{BLOBS, blob_name, check_layout};
 use super::{LayoutIndex, LayoutName, Selection};
+use crate::docker_archive;
 use crate::files::{self, Files};
 use crate::folder::Folder;
 use crate::path::Resolved;
@@ -150,12 +152,25 @@ fn checked<I>(files: &dyn Files, index: Option<I>) -> Result<I, TransportError> 
     match (check_layout(files)?, index) {
         (true, Some(index)) => Ok(index),
         (true, None) => Err(files::not_found(files, "index.json")),
-        (false, None) => Err(files::not_found(files, "OCI image layout")),
+        (false, None) => Err(no_layout(files)?),
         (false, Some(_)) => Err(TransportError::Place {
             path: files.place().to_owned(),
             problem: "expected an OCI image layout, found no oci-layout file".to_owned(),
         }),
     }
+}
+
+/// Something else may be there.
+fn no_layout(files: &dyn Files) -> Result<TransportError, TransportError> {
+    let manifest = files::read(files, docker_archive::MANIFEST, MANIFEST_LIMIT)?;
+    let (true, Some(_)) = (files.place().is_file(), manifest) else {
+        return Ok(files::not_found(files, "OCI image layout"));
+    };
+    Ok(TransportError::Place {
+        path: files.place().to_owned(),
+        problem: "expected an OCI image layout, found an archive of docker save, which docker-archive: reads"
+            .to_owned(),
+    })
 }
 
 impl std::fmt::Debug for OciSource {
