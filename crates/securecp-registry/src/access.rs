@@ -10,6 +10,7 @@ use securecp_oci::{Reference, Repository, Tag};
 use crate::auth::{Auth, Found, Lookup, Search};
 use crate::certs;
 use crate::conf::{Conf, Endpoint};
+use crate::error::Whole;
 use crate::host::{self, Host};
 use crate::{
     Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
@@ -151,7 +152,7 @@ impl Registries {
             match read {
                 Err(error) if endpoints.peek().is_some() && !error.is_stopped() => {
                     tracing::info!(%place, %error, "mirror failed");
-                    failed.push(format!("[{place}: {error}]"));
+                    failed.push(format!("[{place}: {}]", Whole(&error)));
                 }
                 result => return result.map_err(|error| error.after_mirrors(&place, failed)),
             }

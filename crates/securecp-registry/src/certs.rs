@@ -16,7 +16,9 @@ pub(crate) fn add(
     environment: &Environment,
 ) -> Result<TlsOptions, Problem> {
     if let Some(named) = named {
-        return add_directory(tls, named, &list(named)?);
+        let files = list(named)?;
+        warn_of_none(named, &files);
+        return add_directory(tls, named, &files);
     }
     for directory in directories(host, environment) {
         if let Some(files) = list_if_there(&directory)? {
@@ -24,6 +26,18 @@ pub(crate) fn add(
         }
     }
     Ok(tls)
+}
+
+/// A directory that was named is meant to have a use.
+fn warn_of_none(directory: &Path, files: &[PathBuf]) {
+    let is_used =
+        |file: &PathBuf| file.extension().is_some_and(|end| end == "crt" || end == "cert");
+    if !files.iter().any(is_used) {
+        let shown = directory.display();
+        tracing::warn!(
+            "{shown} has no certificates: expected *.crt for a CA, *.cert and *.key for a client"
+        );
+    }
 }
 
 fn directories(host: &str, environment: &Environment) -> Vec<PathBuf> {

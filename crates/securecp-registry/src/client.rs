@@ -215,6 +215,7 @@ impl Client {
             let request = Ok(Request::new(Method::HEAD, url));
             let call = self.call(&operation, Grants::pull(self.path()), request)?;
             let response = self.host.attempt(&call, scope)?;
+            self.host.check_absence(&response, scope)?;
             let moved = *response.url() != asked;
             match response.status().as_u16() {
                 200 => Ok(is_whole(&response, descriptor)),

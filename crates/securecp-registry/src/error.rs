@@ -22,6 +22,8 @@ struct Inner {
     credentials: Option<String>,
     /// What comes before the rest of the message when mirrors failed first.
     mirrors: String,
+    /// What came of asking by plain HTTP as well.
+    plain: Option<String>,
     problem: Problem,
 }
 
@@ -91,6 +93,9 @@ pub enum Problem {
     /// The registry answered with another status than the operation needs.
     #[error("{0}")]
     Refused(Refusal),
+    /// What answers is no registry: its front door `/v2/` gave this status.
+    #[error("invalid status code from registry {0}: this host is no registry")]
+    NoRegistry(StatusCode),
     /// There was no answer, or it broke off.
     #[error(transparent)]
     Net(NetError),
@@ -184,6 +189,7 @@ impl RegistryError {
             repository,
             credentials: None,
             mirrors: String::new(),
+            plain: None,
             problem: problem.into(),
         };
         Self { inner: Box::new(inner) }
@@ -214,8 +220,14 @@ impl RegistryError {
     /// Puts the failures of mirrors, asked before, in front.
     pub(crate) fn after_mirrors(mut self, place: &Reference, failed: Vec<String>) -> Self {
         if !failed.is_empty() {
-            self.inner.mirrors = format!("(Mirrors also failed: {}): {place}: ", failed.join("\n"));
+            self.inner.mirrors = format!("(Mirrors also failed: {}): {place}: ", failed.join(", "));
         }
+        self
+    }
+
+    /// Adds how plain HTTP failed, which was tried as well.
+    pub(crate) fn and_plain(mut self, error: &NetError) -> Self {
+        self.inner.plain = Some(Whole(error).to_string());
         self
     }
 
@@ -282,7 +294,7 @@ impl RegistryError {
             Problem::Refused(refusal) => refusal.class(),
             Problem::Net(NetError::TlsSettings { .. } | NetError::InsideRuntime) => Class::Local,
             Problem::Net(_) => Class::Network,
-            Problem::Protocol(_) => Class::Invalid,
+            Problem::Protocol(_) | Problem::NoRegistry(_) => Class::Invalid,
             Problem::Immutable(_) => Class::Conflict,
             Problem::Integrity(_) | Problem::Manifest(_) => Class::Integrity,
             _ => Class::Local,
@@ -352,6 +364,9 @@ impl Display for RegistryError {
         if self.never_connected() {
             write!(f, ": pinging container registry {}", self.inner.host)?;
         }
+        if let Some(plain) = &self.inner.plain {
+            write!(f, " (by plain HTTP as well: {plain})")?;
+        }
         match &self.inner.problem {
             Problem::Net(_) | Problem::Manifest(_) | Problem::Layer(_) | Problem::Stopped(_) => {
                 Ok(())
@@ -363,6 +378,21 @@ impl Display for RegistryError {
             }
             problem => write!(f, ": {problem}"),
         }
+    }
+}
+
+/// An error with its causes on one line.
+pub(crate) struct Whole<'a>(pub(crate) &'a dyn Error);
+
+impl Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 

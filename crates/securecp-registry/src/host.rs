@@ -8,6 +8,7 @@ use securecp_net::{
 
 use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::beside::Known;
+use crate::error::Whole;
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
@@ -26,6 +27,7 @@ pub(crate) struct Host {
     retry: RetryPolicy,
     front: Flights<(), Front>,
     keeps_signatures: Flights<(), bool>,
+    is_registry: Flights<(), ()>,
     profile: Profile,
     turns: Flights<String, ()>,
     waiting: Waiting,
@@ -33,6 +35,9 @@ pub(crate) struct Host {
     warnings: Warnings,
     uploads: Uploads,
 }
+
+/// Stands in every answer of Docker's registry and of those that follow it.
+const API_VERSION: &str = "docker-distribution-api-version";
 
 /// Where the API is, and what was heard at its front door on the way.
 #[derive(Clone)]
@@ -74,6 +79,7 @@ impl Host {
             retry: access.retry,
             front: Flights::default(),
             keeps_signatures: Flights::default(),
+            is_registry: Flights::default(),
             profile: Profile::of(name),
             turns: Flights::default(),
             waiting: Waiting::default(),
@@ -152,9 +158,55 @@ impl Host {
     ) -> Result<Response, RegistryError> {
         let response = self.attempt(call, scope)?;
         if wanted.contains(&response.status().as_u16()) {
+            self.check_absence(&response, scope)?;
             return Ok(response);
         }
-        Err(self.refused(call, response, scope))
+        let doubtful = self.is_doubtful(&response, scope)?;
+        let error = self.refused(call, response, scope);
+        if doubtful && error.codes().is_empty() {
+            self.check_front(scope)?;
+        }
+        Err(error)
+    }
+
+    /// That there is no such thing is only for a registry to say: a host that is none, or has its registry below another
+    /// path, answers 404 to everything. Where the answer itself does not tell, the front door is asked, once.
+    ///
+    /// # Errors
+    /// The host is no registry, or it cannot be told.
+    pub(crate) fn check_absence(
+        &self,
+        answer: &Response,
+        scope: &Scope,
+    ) -> Result<(), RegistryError> {
+        match self.is_doubtful(answer, scope)? {
+            true => self.check_front(scope),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether somebody else than a registry may have said that there is no such thing.
+    fn is_doubtful(&self, answer: &Response, scope: &Scope) -> Result<bool, RegistryError> {
+        let ours = || Ok::<_, RegistryError>(same_origin(&self.base(scope)?, answer.url()));
+        let nameless = answer.status() == 404 && !answer.headers().contains_key(API_VERSION);
+        Ok(nameless && ours()?)
+    }
+
+    fn check_front(&self, scope: &Scope) -> Result<(), RegistryError> {
+        self.is_registry.take(&(), scope, |()| true, || self.ask_front(scope))
+    }
+
+    fn ask_front(&self, scope: &Scope) -> Result<(), RegistryError> {
+        let base = self.base(scope)?;
+        let answer = self.ping(&base, scope).map_err(|e| self.error(&Operation::Ping, e))?;
+        if answer.status() != 404 || answer.headers().contains_key(API_VERSION) {
+            return Ok(());
+        }
+        let status = answer.status();
+        match Refusal::read(answer, scope).codes().is_empty() {
+            true => Err(self.error(&Operation::Ping, Problem::NoRegistry(status))),
+            false => Ok(()),
+        }
     }
 
     /// Begins a request whose body comes piece by piece, with what is to be shown to the registry.
@@ -242,7 +294,10 @@ impl Host {
                 match self.ping(&http, scope) {
                     Ok(answer) => Ok(Front::seen(http, &answer)),
                     Err(NetError::Stopped(stopped)) => Err(self.error(&Operation::Ping, stopped)),
-                    Err(_) => Err(self.error(&Operation::Ping, first)),
+                    Err(error) if Whole(&error).to_string() == Whole(&first).to_string() => {
+                        Err(self.error(&Operation::Ping, first))
+                    }
+                    Err(error) => Err(self.error(&Operation::Ping, first).and_plain(&error)),
                 }
             },
         )

@@ -16,6 +16,9 @@ const TEXT: usize = 512;
 /// The most codes that are kept.
 const CODES: usize = 16;
 
+/// The most codes that are shown.
+const SHOWN: usize = 4;
+
 /// An answer with another status than was needed. Texts of the registry are escaped and cut.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -135,8 +138,14 @@ impl Refusal {
 
 impl Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(code) = self.codes.first() {
-            return code.fmt(f);
+        if let Some((first, others)) = self.codes.split_first() {
+            first.fmt(f)?;
+            let shown = &others[..others.len().min(SHOWN - 1)];
+            shown.iter().try_for_each(|code| write!(f, "; {code}"))?;
+            return match others.len() - shown.len() {
+                0 => Ok(()),
+                more => write!(f, "; and {more} more"),
+            };
         }
         match self.status.as_u16() {
             401 => f.write_str("authentication required"),
@@ -248,6 +257,18 @@ mod tests {
         ] {
             assert_eq!(refusal.to_string(), text);
         }
+    }
+
+    #[test]
+    fn says_everything_that_is_wrong_but_not_without_end() {
+        let list = |count: usize| {
+            let code = r#"{"code":"MANIFEST_BLOB_UNKNOWN","message":"b"}"#;
+            refusal(400, &format!(r#"{{"errors":[{}]}}"#, vec![code; count].join(","))).to_string()
+        };
+        let one = "manifest blob unknown: b";
+        assert_eq!(list(1), one);
+        assert_eq!(list(3), [one; 3].join("; "));
+        assert_eq!(list(6), format!("{}; and 2 more", [one; 4].join("; ")));
     }
 
     #[test]

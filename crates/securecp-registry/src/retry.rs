@@ -4,6 +4,7 @@ use std::time::Duration;
 use securecp_layer::Scope;
 use securecp_net::Gate;
 
+use crate::error::Whole;
 use crate::{Class, RegistryError};
 
 /// How often and how fast a failed request is tried again. Only failures that may pass are.
@@ -13,23 +14,28 @@ pub struct RetryPolicy {
     pub times: u32,
     /// The time before each; without one it doubles from half a second on.
     pub delay: Option<Duration>,
+    /// Further attempts, if these are more, after the registry has asked for fewer requests.
+    pub times_when_limited: u32,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { times: 4, delay: None }
+        Self { times: 4, delay: None, times_when_limited: 0 }
     }
 }
 
 /// The longest time between two attempts that we choose ourselves.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// A request that has waited for less than this, all in all, needs no explanation.
+const UNNOTICED: Duration = Duration::from_secs(1);
+
 impl RetryPolicy {
     /// One attempt only.
-    pub const NEVER: Self = Self { times: 0, delay: None };
+    pub const NEVER: Self = Self { times: 0, delay: None, times_when_limited: 0 };
 
     /// Calls `attempt` until it succeeds, fails for good, or has failed too often. When `host` asks to be left alone,
-    /// it is left alone by every request of the process.
+    /// it is left alone by every request of the process. A wait that a person would notice is told as a warning.
     ///
     /// # Errors
     /// The last failure, or the scope ended.
@@ -41,18 +47,35 @@ impl RetryPolicy {
         mut attempt: impl FnMut() -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let mut failed = 0;
+        let mut waited = Duration::ZERO;
         loop {
             let error = match attempt() {
-                Err(error) if failed < self.times && error.is_transient() => error,
+                Err(error) if failed < self.limit(&error) && error.is_transient() => error,
                 result => return result,
             };
             let wait = self.wait(failed, &error);
             tracing::info!(host, attempt = failed + 1, ?wait, %error, "trying again");
+            waited += wait;
             failed += 1;
+            if waited >= UNNOTICED {
+                let limit = self.limit(&error);
+                tracing::warn!(
+                    "trying {host} again in {wait:.1?} ({failed} of {limit}): {}",
+                    Whole(&error)
+                );
+            }
             if error.class() == Class::RateLimited || error.retry_after().is_some() {
                 gate.hold(host, wait);
             }
             scope.sleep(wait).map_err(|stopped| error.stopped(stopped))?;
+        }
+    }
+
+    /// Most further attempts after such a failure.
+    fn limit(&self, error: &RegistryError) -> u32 {
+        match error.class() {
+            Class::RateLimited => self.times.max(self.times_when_limited),
+            _ => self.times,
         }
     }
 

@@ -100,7 +100,11 @@ fn access(login: Login, root: &Path) -> Access {
         login,
         tls_verify: Some(false),
         environment: Environment::inside(root),
-        retry: RetryPolicy { times: 1, delay: Some(std::time::Duration::from_millis(1)) },
+        retry: RetryPolicy {
+            times: 1,
+            delay: Some(std::time::Duration::from_millis(1)),
+            ..RetryPolicy::NEVER
+        },
         ..Access::default()
     }
 }

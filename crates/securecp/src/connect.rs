@@ -33,8 +33,11 @@ impl<'a> Doors<'a> {
         let retry = RetryPolicy {
             times: retry.times.unwrap_or(usual.times),
             delay: retry.delay.or(usual.delay),
+            // The reference always waits when it is asked to.
+            times_when_limited: if globals.lenient { usual.times } else { 0 },
         };
-        let tls = globals.tls_details.as_deref().map(tls_details).transpose()?.unwrap_or_default();
+        let tls = globals.tls_details.as_deref().map(tls_details).transpose();
+        let tls = tls.context("--tls-details")?.unwrap_or_default();
         let resuming = Resuming::default();
         let shared = SharedPlaces::default();
         Ok(Self { globals, net: Net::default(), tls, retry, resuming, shared })

@@ -1,8 +1,8 @@
 use securecp_oci::{Escaped, Reference};
 use serde::Deserialize;
 
-/// One `[[registry]]` as it stands in a file (containers-registries.conf(5)). Keys that are not known are ignored, as
-/// the manual asks, so that files for newer tools can be read.
+/// One `[[registry]]` as it stands in a file (containers-registries.conf(5)). Keys that are not known are passed over
+/// with a warning, so that files for newer tools can be read.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(super) struct Written {

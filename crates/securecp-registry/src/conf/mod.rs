@@ -1,6 +1,7 @@
 //! `registries.conf`: which registry is met where, and which not at all (containers-registries.conf(5), version 2).
 
 mod entry;
+mod known;
 mod search;
 
 use std::fs::File as OpenFile;
@@ -57,6 +58,10 @@ impl Conf {
         for path in search::files(named, environment)? {
             let text = read(&path)?;
             conf.add(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+            for key in known::unknown_keys(&text) {
+                let (file, key) = (path.display(), Escaped::new(&key));
+                tracing::warn!("{file}: {key} is not known and has no effect");
+            }
             conf.files.push(path);
         }
         conf.check()?;

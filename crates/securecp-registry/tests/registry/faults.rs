@@ -298,7 +298,7 @@ fn a_server_that_says_at_once_is_not_pressed() {
         let reply = Reply::new(status).header("retry-after", header);
         front.add(Rule::new("GET", "/tags/list").unwrap().first(2).with(Fault::Answer(reply)));
         let delay = Duration::from_millis(150);
-        let retry = RetryPolicy { times: 4, delay: Some(delay) };
+        let retry = RetryPolicy { times: 4, delay: Some(delay), ..RetryPolicy::NEVER };
         let start = Instant::now();
         let tags = client(front.address(), "a", Access { retry, ..plain() }).tags(&Scope::new());
         assert!(!tags.is_err_and(|error| error.is_transient()));

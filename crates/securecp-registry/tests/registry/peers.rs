@@ -131,7 +131,7 @@ pub(crate) fn plain() -> Access {
 }
 
 pub(crate) fn quick() -> RetryPolicy {
-    RetryPolicy { times: 3, delay: Some(Duration::from_millis(5)) }
+    RetryPolicy { times: 3, delay: Some(Duration::from_millis(5)), ..RetryPolicy::NEVER }
 }
 
 pub(crate) fn password(user: &str, password: &str) -> Login {

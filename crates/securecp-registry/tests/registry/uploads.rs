@@ -168,7 +168,8 @@ fn a_cancelled_upload_ends_at_once() {
 #[test]
 fn every_attempt_opens_the_source_anew_and_attempts_are_bounded() {
     let (_peer, proxy, _) = proxied();
-    let retry = RetryPolicy { times: 2, delay: Some(Duration::from_millis(1)) };
+    let retry =
+        RetryPolicy { times: 2, delay: Some(Duration::from_millis(1)), ..RetryPolicy::NEVER };
     let client = client(proxy.address(), "a", Access { retry, ..plain() });
     proxy.add(rule("PUT", "/uploads/").with(Fault::Break(
         Side::Request,

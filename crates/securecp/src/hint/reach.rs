@@ -45,11 +45,15 @@ pub(super) fn of_registry(error: &RegistryError, prefix: &str) -> Option<String>
     match (error.problem(), error.class()) {
         (Problem::Net(error), _) => of_net(error, prefix),
         (Problem::Stopped(stopped), _) => of_stopped(stopped),
+        (Problem::NoRegistry(_), _) => Some(format!(
+            "is {} the registry's host and port? a registry answers at /v2/, not below another path",
+            error.host()
+        )),
         (Problem::Refused(refusal), _)
             if refusal.codes().iter().any(|found| found.code == "MANIFEST_BLOB_UNKNOWN") =>
         {
             Some(
-                "the registry takes an index only with all that it names; --index rewrite or --all copies such a one"
+                "the registry takes a manifest only with all that it names; of an index, --index rewrite or --all copies such a one"
                     .to_owned(),
             )
         }
@@ -68,11 +72,22 @@ fn unauthorized(error: &RegistryError, prefix: &str) -> String {
         Some(source) => {
             format!("the credentials came from {source}; {prefix}creds USER:PASSWORD gives others")
         }
+        None if let Some(file) = missing_auth_file() => format!(
+            "REGISTRY_AUTH_FILE names {file}, which does not exist, so no credentials were sent"
+        ),
         None => format!(
             "no credentials were sent; {prefix}creds USER:PASSWORD gives some, login {} stores them",
             error.host()
         ),
     }
+}
+
+/// The file that the environment names, if it is not there.
+fn missing_auth_file() -> Option<String> {
+    let file = std::env::var_os("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty())?;
+    let file = std::path::PathBuf::from(file);
+    let missing = file.try_exists().is_ok_and(|there| !there);
+    missing.then(|| file.display().to_string())
 }
 
 fn unknown(error: &RegistryError) -> String {
