@@ -1,6 +1,6 @@
 //! Recompressed layers that an earlier copy left at the destination.
 
-use securecp_layer::{Event, Scope, TaskId, TransformCache};
+use securecp_layer::{Event, Scope, TransformCache};
 use securecp_oci::Descriptor;
 use securecp_transport::{Destination, TransportError};
 
@@ -53,12 +53,16 @@ fn look(
 }
 
 /// Remembers what a layer became; a memory that cannot be written is worth a warning, no more.
-pub(crate) fn remember(job: &Job<'_>, task: TaskId, wanted: &Remembered, made: &Descriptor) {
+pub(crate) fn remember(job: &Job<'_>, wanted: &Remembered, made: &Descriptor) {
     let cache: Option<&TransformCache> = job.edits.cache.as_ref().map(|used| &used.cache);
     let Some(Err(error)) = cache.map(|cache| cache.record(&wanted.key, made, &wanted.diff_id))
     else {
         return;
     };
-    let text = format!("not remembered for the next copy: {} ({task:?})", chain_text(&error));
+    let text = format!(
+        "what became of the layer with diffID {} is not remembered for the next copy: {}",
+        wanted.diff_id,
+        chain_text(&error)
+    );
     job.report.event(&Event::Warning(&text));
 }

@@ -142,9 +142,14 @@ pub enum Cause {
     /// No manifest of the index serves the platform.
     #[error(
         "no image found in manifest list for architecture {:?}, variant {:?}, OS {:?}",
-        .0.architecture, .0.variant.as_deref().unwrap_or_default(), .0.os
+        wish.architecture, wish.variant.as_deref().unwrap_or_default(), wish.os
     )]
-    NoPlatform(PlatformWish),
+    NoPlatform {
+        /// What was asked for.
+        wish: PlatformWish,
+        /// The platforms that there are.
+        there: Vec<String>,
+    },
     /// Two descriptions of one thing do not agree.
     #[error("descriptors of {digest} contradict each other: {said}, and {found}")]
     Contradiction {
@@ -221,6 +226,9 @@ impl CopyError {
         match (self.side, self.place.is_empty(), self.phase) {
             (Some(side), false, phase) => format!("{phase} {side} {}", self.place),
             (_, _, Phase::Admit) => "the policy does not admit this image".to_owned(),
+            (_, _, phase @ (Phase::Blob | Phase::Manifest | Phase::Signatures)) => {
+                format!("{phase} of this copy")
+            }
             (_, _, phase) => format!("{phase} this copy"),
         }
     }

@@ -219,7 +219,7 @@ impl Runner<'_> {
         };
         let descriptor = self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         if let Some(wanted) = &work.remembered {
-            cached::remember(self.job, task, wanted, &descriptor);
+            cached::remember(self.job, wanted, &descriptor);
         }
         self.job.report.event(&Event::Finished { task });
         Ok(NodeResult::Blob { descriptor, sent: true })
@@ -237,7 +237,7 @@ impl Runner<'_> {
             .retry(task, || Ok(Spool::fill(self.open(task, work)?, &self.job.edits.temporary)?))?;
         let descriptor = spool.descriptor().clone();
         if let Some(wanted) = &work.remembered {
-            cached::remember(self.job, task, wanted, &descriptor);
+            cached::remember(self.job, wanted, &descriptor);
         }
         let there = self.is_there(task, &descriptor)?;
         if !there {

@@ -262,7 +262,10 @@ impl Survey<'_> {
             (None, None) => return Ok(()),
         };
         match wishes.iter().find(|wish| !wish.candidates().contains(&platform)) {
-            Some(wish) => Err(self.failed(Cause::NoPlatform(wish.clone()))),
+            Some(wish) => Err(self.failed(Cause::NoPlatform {
+                wish: wish.clone(),
+                there: vec![platform.to_string()],
+            })),
             None => Ok(()),
         }
     }
@@ -274,6 +277,15 @@ impl Survey<'_> {
         let mut platform = Platform::new(text("os"), text("architecture"));
         text("variant").clone_into(&mut platform.variant);
         Ok(platform)
+    }
+
+    fn no_platform(&self, wish: &PlatformWish, index: &Index) -> CopyError {
+        let there = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());
+        // Attestations stand for no platform.
+        let there = there.map(ToString::to_string).filter(|text| text != "unknown/unknown");
+        let mut there: Vec<String> = there.collect();
+        there.dedup();
+        self.failed(Cause::NoPlatform { wish: wish.clone(), there })
     }
 
     fn failed(&self, cause: impl Into<Cause>) -> CopyError {
@@ -292,7 +304,7 @@ impl Survey<'_> {
         for _ in 0..DEPTH_LIMIT {
             let Some(index) = chosen.manifest.index() else { return Ok(chosen) };
             let entry = wish.choose(index).and_then(|position| index.manifests.get(position));
-            let entry = entry.ok_or_else(|| self.failed(Cause::NoPlatform(wish.clone())))?;
+            let entry = entry.ok_or_else(|| self.no_platform(wish, index))?;
             let next = self.child(entry)?;
             let index = std::mem::replace(&mut chosen.manifest, next);
             chosen.walked.push((index, chosen.place));
@@ -311,7 +323,7 @@ impl Survey<'_> {
         let mut kept = std::collections::BTreeSet::new();
         for wish in wishes {
             let position = wish.choose(index);
-            kept.insert(position.ok_or_else(|| self.failed(Cause::NoPlatform(wish.clone())))?);
+            kept.insert(position.ok_or_else(|| self.no_platform(wish, index))?);
         }
         let images: Vec<String> =
             kept.iter().map(|position| index.manifests[*position].digest.to_string()).collect();

@@ -147,20 +147,18 @@ impl Display for Failure {
     }
 }
 
-/// Joins causes; one whose text the line ends with already (a wrapper that repeats its source) is not said twice.
+/// Joins causes; nothing is said twice where a wrapper ends with its source, or a source begins as its wrapper does.
 fn joined(causes: &[&dyn Error]) -> String {
-    let mut line = String::new();
+    let mut parts: Vec<String> = Vec::new();
     for cause in causes {
         let text = cause.to_string();
-        if line.ends_with(&text) {
-            continue;
+        match parts.last_mut() {
+            Some(last) if last.ends_with(&text) => {}
+            Some(last) if text.starts_with(last.as_str()) => *last = text,
+            _ => parts.push(text),
         }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&text);
     }
-    line
+    parts.join(": ")
 }
 
 fn refusal<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Refusal> {
@@ -217,6 +215,9 @@ mod tests {
         assert_eq!(Failure::from(error).to_string(), "reading image: opening x: no such\\u{a}file");
         let error = anyhow!("boom").context("boom").context("reading");
         assert_eq!(Failure::from(error).to_string(), "reading: boom");
+        let error =
+            anyhow!("reading blob x in h/r: gone").context("reading blob x").context("copy");
+        assert_eq!(Failure::from(error).to_string(), "copy: reading blob x in h/r: gone");
     }
 
     #[test]

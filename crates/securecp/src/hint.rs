@@ -9,6 +9,7 @@ use std::io;
 use securecp_copy::{Cause, CopyError, Phase, PlanError, Side};
 use securecp_crypt::CryptError;
 use securecp_layer::Stopped;
+use securecp_oci::ConvertError;
 use securecp_registry::RegistryError;
 use securecp_transport::TransportError;
 
@@ -35,15 +36,25 @@ pub(crate) fn with_prefix(error: &anyhow::Error, prefix: &str) -> Option<String>
     // The name is right where only a part of the image is missing.
     let of_part = copy.is_some_and(is_part_missing);
     let causes = || error.chain().find_map(|cause| within(cause, prefix));
-    let hint = hint.or_else(|| if of_part { None } else { causes() });
+    let hint = hint.or_else(|| if of_part { Some(INCOMPLETE.to_owned()) } else { causes() });
     let looking = copy.is_some_and(|copy| copy.phase == Phase::Evidence && !copy.is_stopped());
     hint.or_else(|| looking.then(|| NO_EVIDENCE.to_owned()))
 }
 
 fn is_part_missing(error: &CopyError) -> bool {
-    let missing = matches!(&error.cause, Cause::Transport(cause) if cause.is_not_found());
-    missing && !error.is_not_found()
+    let missing = |cause: &(dyn Error + 'static)| {
+        let transport = cause.downcast_ref().is_some_and(TransportError::is_not_found);
+        transport || cause.downcast_ref().is_some_and(RegistryError::is_not_found)
+    };
+    let direct = matches!(&error.cause, Cause::Transport(cause) if cause.is_not_found());
+    let mut causes =
+        std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source());
+    let of_image = !matches!(error.phase, Phase::Open | Phase::Evidence);
+    of_image && error.side == Some(Side::Source) && (direct || causes.any(missing))
 }
+
+/// The image is there, but not all of it.
+const INCOMPLETE: &str = "the source does not have all that the image names; bring the image there once more, or copy it from elsewhere";
 
 /// Where new signatures of registry images go.
 const SIGNATURES_GO: &str = "registries.d says where signatures go: use-sigstore-attachments: true attaches those of sigstore, lookaside: or lookaside-staging: names a folder for those of OpenPGP";
@@ -79,12 +90,25 @@ fn of_copy(error: &CopyError) -> Option<String> {
             Some(leaves_behind(*signatures, *others))
         }
         Cause::Plan(error) => of_plan(error).map(str::to_owned),
-        Cause::NoPlatform(_) => Some(
-            "--override-os, --override-arch and --override-variant choose another image, --all copies every one"
-                .to_owned(),
-        ),
+        Cause::NoPlatform { there, .. } => Some(format!(
+            "{}--platform, or --override-os, --override-arch and --override-variant, choose another image, --all copies \
+             every one",
+            platforms(there)
+        )),
         _ => None,
     }
+}
+
+/// Most platforms that are listed.
+const PLATFORMS: usize = 16;
+
+fn platforms(there: &[String]) -> String {
+    if there.is_empty() {
+        return String::new();
+    }
+    let more = there.len().saturating_sub(PLATFORMS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("platforms there: {}{more}; ", there[..there.len().min(PLATFORMS)].join(", "))
 }
 
 /// Which switch leaves which evidence behind.
@@ -115,6 +139,9 @@ fn of_plan(error: &PlanError) -> Option<&'static str> {
             "--decryption-key FILE is to be the private key of one of the recipients; without it the layers stay \
              encrypted",
         ),
+        PlanError::Convert { source: ConvertError::Zstd(_), .. } => {
+            Some("--dest-compress-format gzip recompresses the layers")
+        }
         PlanError::NotOci { .. } | PlanError::Format { .. } => {
             Some("--format oci or --format v2s2 converts manifests where the image allows it")
         }

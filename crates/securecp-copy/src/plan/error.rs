@@ -242,7 +242,7 @@ pub enum PlanError {
         source: LayerError,
     },
     /// A layer cannot be decrypted or encrypted.
-    #[error("layer {layer} of {manifest}")]
+    #[error("{}", of_layer(manifest, *layer, source))]
     Crypt {
         /// The manifest.
         manifest: Digest,
@@ -251,6 +251,14 @@ pub enum PlanError {
         /// Why.
         source: CryptError,
     },
+}
+
+/// A layer that does not exist has no position to be told.
+fn of_layer(manifest: &Digest, layer: usize, source: &CryptError) -> String {
+    match source {
+        CryptError::LayerIndex { .. } => format!("layers of {manifest}"),
+        _ => format!("layer {layer} of {manifest}"),
+    }
 }
 
 /// What a name stands for.

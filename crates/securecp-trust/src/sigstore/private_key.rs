@@ -59,7 +59,9 @@ pub enum SigstoreKeyError {
     #[error("private key is not PEM")]
     NotPem,
     /// The PEM block is something else, perhaps a key that is not encrypted.
-    #[error("unsupported pem type: {0}")]
+    #[error(
+        "unsupported pem type: {0}; expected ENCRYPTED SIGSTORE PRIVATE KEY, as generate-sigstore-key and cosign write it"
+    )]
     Label(String),
     /// The block does not hold a strict JSON document.
     #[error("private key file cannot be read")]

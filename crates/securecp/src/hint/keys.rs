@@ -23,6 +23,9 @@ pub(super) fn of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         SigstoreKeyError::WrongPassphrase => Some(
             "the first line of the file that --sign-passphrase-file (for new keys --passphrase-file) names is taken",
         ),
+        SigstoreKeyError::Label(_) => Some(
+            "generate-sigstore-key makes a key; cosign import-key-pair makes one of a key of OpenSSL",
+        ),
         _ => None,
     }
 }
