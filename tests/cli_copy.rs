@@ -65,7 +65,8 @@ fn one_platform_all_or_only_the_index() {
         &[
             "securecp: error: initializing source oci:image:v1: no image found in manifest list for architecture \
              \"amd64\", variant \"\", OS \"plan9\"",
-            "hint: --override-os, --override-arch and --override-variant choose another image, --all copies every one",
+            "hint: platforms there: linux/amd64, linux/arm64; --platform, or --override-os, --override-arch and \
+             --override-variant, choose another image, --all copies every one",
         ],
     );
     assert!(!place.exists("x"));
@@ -475,4 +476,86 @@ fn compression_of_what_is_encrypted_has_no_effect() {
     let key = PUBLIC_KEY.replace(".pub.pem", ".pem");
     let line = "copy -q --dest-compress-format zstd oci:secret:v1 oci:out:v1";
     place.ok(&format!("{line} --decryption-key {key}"));
+}
+
+#[test]
+fn names_against_the_grammar_of_their_transport_are_wrong_usage() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let both = format!("docker://h.example/a:v1@sha256:{}", "0".repeat(64));
+    for to in [both.as_str(), "oci:d:@0", "oci:d:..", "oci:d:-x", "docker-archive:a.tar:@0"] {
+        let run = place.run(&format!("copy --policy accept.json oci:image:v1 {to}"));
+        assert_eq!((run.code, run.out.as_str()), (64, ""), "{to}: {run:?}");
+        assert!(run.err.starts_with("securecp: error: destination: "), "{to}: {}", run.err);
+        assert!(run.err.contains("\nhint: "), "{to}: {}", run.err);
+    }
+    let run = place.run(&format!("copy --policy accept.json {both} dir:out"));
+    assert_eq!(run.code, 64, "{run:?}");
+    assert!(run.err.starts_with("securecp: error: source: "), "{}", run.err);
+}
+
+#[test]
+fn an_archive_of_another_kind_is_named() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    place.ok("copy -q oci:image:v1 docker-archive:docker.tar:x:v1");
+    place.ok("copy -q oci:image:v1 oci-archive:oci.tar:v1");
+    for (from, says) in [
+        ("oci-archive:docker.tar", "found an archive of docker save, which docker-archive: reads"),
+        ("docker-archive:oci.tar", "found an OCI layout, which oci-archive: reads"),
+    ] {
+        let run = place.run(&format!("copy --policy accept.json {from} dir:out"));
+        assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+        assert!(run.err.contains(says), "{}", run.err);
+    }
+}
+
+#[test]
+fn a_blob_that_the_source_lacks_has_its_own_hint() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let index: serde_json::Value = serde_json::from_slice(&place.read("image/index.json")).unwrap();
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = std::fs::read(image::blob(&place.path("image"), digest)).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    std::fs::remove_file(image::blob(&place.path("image"), layer)).unwrap();
+    let run = place.run("copy -q --policy accept.json oci:image:v1 dir:out");
+    assert_eq!(run.code, 1, "{run:?}");
+    let hint = "hint: the source does not have all that the image names; ";
+    assert!(run.err.contains(hint), "{}", run.err);
+}
+
+#[test]
+fn numbers_and_files_of_options_are_named_with_what_is_wrong() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    for (options, says) in [
+        (
+            "--retry-times x",
+            "invalid value 'x' for '--retry-times <N>': expected a whole number, 0 or more\n",
+        ),
+        ("--tls-details nofile", "--tls-details: configuring access TLS: nofile: "),
+    ] {
+        let run = place.run(&format!("copy --policy accept.json {options} oci:image:v1 dir:out"));
+        assert!(run.err.starts_with(&format!("securecp: error: {says}")), "{}", run.err);
+    }
+    for bad in ["--policy=", "--trust=", "--digestfile="] {
+        let run = place.run(&format!("copy {bad} oci:image:v1 dir:out"));
+        assert_eq!(run.code, 64, "{run:?}");
+        let option = bad.trim_end_matches('=');
+        let says = format!("securecp: error: {option}: the value is empty\nhint: ");
+        assert!(run.err.starts_with(&says), "{}", run.err);
+    }
+    assert!(!place.exists("out"));
+}
+
+#[test]
+fn help_for_somebody_who_has_seen_enough_is_no_failure() {
+    let place = Place::new();
+    let mut command = place.command(&["copy", "--help"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }

@@ -92,6 +92,9 @@ fn wrong_credentials_are_not_stored() {
         run.err
     );
     assert!(!run.err.contains("barley"), "{}", run.err);
+    let hint =
+        "hint: are user name and password right? --username and --password-stdin give others";
+    assert!(run.err.contains(hint) && !run.err.contains("--creds"), "{}", run.err);
     assert!(!place.exists("auth.json"));
 }
 

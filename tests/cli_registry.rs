@@ -303,3 +303,111 @@ fn an_engine_that_is_not_there_is_named() {
     assert_eq!(run.code, 1, "{run:?}");
     assert!(run.err.contains("destination docker-daemon:app:v1"), "{}", run.err);
 }
+
+/// Whether a request is one whose answer has no body.
+fn is_head(line: &str) -> bool {
+    line.starts_with("HEAD ")
+}
+
+#[test]
+fn a_host_that_is_no_registry_says_nothing_of_images() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let address = answering(|line, connection| {
+        let body = if is_head(line) { "" } else { "<html>no such page</html>" };
+        reply(connection, "404 Not Found", "text/html", body);
+    });
+    let image = format!("docker://{address}/a/b:v1");
+    for line in [
+        format!("inspect --tls-verify=false {image}"),
+        format!("list-tags --tls-verify=false docker://{address}/a/b"),
+        format!("delete --tls-verify=false {image}"),
+        format!("login --tls-verify=false -u u -p p {address}"),
+        format!("copy -q --policy accept.json --src-tls-verify=false {image} dir:out"),
+        format!(
+            "copy -q --policy accept.json --no-clobber --dest-tls-verify=false oci:image:v1 {image}"
+        ),
+    ] {
+        let run = place.run(&line);
+        assert_eq!((run.code, run.out.as_str()), (1, ""), "{line}: {run:?}");
+        let says = "invalid status code from registry 404 Not Found: this host is no registry\n";
+        assert!(run.err.contains(says), "{line}: {}", run.err);
+        let hint = format!("hint: is {address} the registry's host and port?");
+        assert!(run.err.contains(&hint), "{line}: {}", run.err);
+    }
+    assert!(!place.exists("out"));
+}
+
+#[test]
+fn a_registry_without_a_header_of_its_own_can_lack_an_image() {
+    let place = Place::new();
+    for front in ["200 OK", "401 Unauthorized"] {
+        let address = answering(move |line, connection| {
+            let status = if line.contains(" /v2/ ") { front } else { "404 Not Found" };
+            reply(connection, status, "text/html", "");
+        });
+        let run = place.run(&format!("inspect --tls-verify=false docker://{address}/a/b:v1"));
+        assert_eq!(run.code, 2, "{run:?}");
+    }
+}
+
+#[test]
+fn a_wait_is_told_unless_it_is_to_be_quiet() {
+    let place = Place::new();
+    let address =
+        answering(|_, connection| reply(connection, "500 Internal Server Error", "text/html", ""));
+    let slow = "--retry-times 2 --retry-delay 600ms";
+    let image = format!("docker://{address}/a/b:v1");
+    let told = |line: &str| {
+        let run = place.run(line);
+        assert_eq!((run.code, run.out.as_str()), (1, ""), "{run:?}");
+        run.err.matches(&format!("trying {address} again in ")).count()
+    };
+    // A wait of less than a second is not worth a line.
+    assert_eq!(told(&format!("inspect {slow} --tls-verify=false {image}")), 1);
+    let copy = format!("--policy accept.json {slow} --src-tls-verify=false {image} dir:out");
+    assert_eq!(told(&format!("copy {copy}")), 1);
+    assert_eq!(told(&format!("copy -q {copy}")), 0);
+}
+
+#[test]
+fn what_came_of_both_ways_to_a_registry_is_told() {
+    let place = Place::new();
+    // By TLS this is no answer, and by plain HTTP it is none either.
+    let address = answering(|_, connection| drop(connection.write_all(b"SSH-2.0-x\r\n")));
+    let image = format!("docker://{address}/a/b:v1");
+    let run = place.run(&format!("inspect --retry-times 0 --tls-verify=false {image}"));
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains(" (by plain HTTP as well: "), "{}", run.err);
+}
+
+#[test]
+fn settings_without_effect_are_warned_of() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let served = Served::start(&place, "store", &[]);
+    std::fs::create_dir(place.path("certs")).unwrap();
+    place.write("registries.conf", "[[registry]]\nlocation = \"h.example\"\nblockd = true\n");
+    let run = place.run(&format!(
+        "list-tags --tls-verify=false --cert-dir certs --registries-conf registries.conf docker://{}/a/b",
+        served.address
+    ));
+    assert!(run.err.contains("certs has no certificates: expected *.crt"), "{}", run.err);
+    let says = "registries.conf: registry.blockd is not known and has no effect";
+    assert!(run.err.contains(says), "{}", run.err);
+}
+
+#[test]
+fn a_missing_file_with_credentials_is_named_when_they_are_asked_for() {
+    let place = Place::new();
+    let address = answering(|_, connection| {
+        reply(connection, "401 Unauthorized", "text/html", "");
+    });
+    let line = format!("inspect --tls-verify=false docker://{address}/a/b:v1");
+    let run = place.run_with(&line, |command| {
+        command.env("REGISTRY_AUTH_FILE", "/nofile");
+    });
+    assert_eq!(run.code, 1, "{run:?}");
+    let hint = "hint: REGISTRY_AUTH_FILE names /nofile, which does not exist";
+    assert!(run.err.contains(hint), "{}", run.err);
+}

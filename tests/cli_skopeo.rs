@@ -295,3 +295,35 @@ fn archives_get_further_names() {
     assert_eq!(run.code, 64, "{run:?}");
     assert!(run.err.contains("expected a name with a tag"), "{}", run.err);
 }
+
+#[test]
+fn looks_once_as_the_reference_does() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nothing is answered: each connection that is closed at once is a failure that may pass.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let run = skopeo(&place, &format!("list-tags --tls-verify=false docker://{address}/a/b"));
+    assert_eq!(run.code, 1, "{run:?}");
+    // The third wait of those that the program takes under its own name would be told.
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+}
+
+#[test]
+fn values_are_read_as_the_references_parser_does() {
+    let place = Place::new();
+    image::single(&place.path("image"));
+    let run = skopeo(
+        &place,
+        "--debug=false --override-os= copy -q=true --all=false --authfile= --dest-cert-dir= --tmpdir= --digestfile= \
+         --remove-signatures=0 --policy accept.json oci:image:v1 dir:out",
+    );
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""), "{run:?}");
+    let run = skopeo(&place, "copy --policy accept.json --sign-by= oci:image:v1 dir:unsigned");
+    assert_eq!(run.code, 0, "{run:?}");
+    let says = "securecp: warning: --sign-by is empty, which is taken as not given\n";
+    assert_eq!(run.err, says);
+    let run =
+        skopeo(&place, "copy -q --policy accept.json --digestfile -df oci:image:v1 dir:again");
+    assert_eq!((run.code, place.exists("-df")), (0, true), "{run:?}");
+}

@@ -43,8 +43,16 @@ fn common_mistakes_of_list_tags() {
             64,
             "Unsupported transport 'dir' for tag listing. Only supported: docker, oci",
         ),
-        ("list-tags docker:h.example/x", 64, "docker:h.example/x: expected docker://REFERENCE"),
-        ("list-tags docker://H.example/X", 64, "H.example/X: invalid reference format"),
+        (
+            "list-tags docker:h.example/x",
+            64,
+            "image: docker:h.example/x: expected docker://REFERENCE",
+        ),
+        (
+            "list-tags docker://H.example/X",
+            64,
+            "image: invalid reference in docker://H.example/X: ",
+        ),
         (&none, 2, "Error listing repository tags of "),
     ] {
         let run = place.run(line);

@@ -115,3 +115,21 @@ fn explain_needs_neither_image_nor_network() {
     assert_eq!(found["scope"], json!({"default": true}));
     assert_eq!(found["requirements"][0]["verifiesSignatures"], false);
 }
+
+#[test]
+fn check_warns_of_entries_that_no_image_can_meet() {
+    let place = Place::new();
+    let reject = json!([{"type": "reject"}]);
+    let policy = json!({"default": reject, "transports": {
+        "dokcer": {"h.example": reject},
+        "docker": {"h.example/a": reject, "docker://h.example/b": reject},
+    }});
+    place.write("p.json", policy.to_string());
+    let run = place.run("policy check p.json");
+    assert_eq!(run.code, 0, "{run:?}");
+    let lines: Vec<&str> = run.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", run.err);
+    assert!(run.err.contains("transport dokcer, scope \"h.example\": no such transport is known"));
+    let scope = "transport docker, scope \"docker://h.example/b\": no image can meet this entry";
+    assert!(run.err.contains(scope), "{}", run.err);
+}

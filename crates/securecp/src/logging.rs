@@ -8,8 +8,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{GlobalArgs, LogLevel};
 
-/// Starts the log that was asked for; without `--debug` and `--log-level` only warnings.
-pub(crate) fn start(args: &GlobalArgs) {
+/// What says that a request waits to be sent again.
+const WAITING: &str = "securecp_registry::retry";
+
+/// Starts the log that was asked for; without `--debug` and `--log-level` only warnings, and if it is
+/// to be `quiet` none of waiting.
+pub(crate) fn start(args: &GlobalArgs, quiet: bool) {
     let level = match (args.log_level, args.debug) {
         (Some(level), _) => filter(level),
         (None, true) => LevelFilter::DEBUG,
@@ -19,7 +23,9 @@ pub(crate) fn start(args: &GlobalArgs) {
         && io::IsTerminal::is_terminal(&io::stderr());
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
     // Libraries below may log headers and bodies; what they say is not ours to vouch for.
-    let own = Targets::new().with_target("securecp", level);
+    let asked = args.debug || args.log_level.is_some();
+    let waiting = if quiet && !asked { LevelFilter::ERROR } else { level };
+    let own = Targets::new().with_target("securecp", level).with_target(WAITING, waiting);
     // A second start can only happen in tests; the first log stays.
     let _ = tracing_subscriber::registry().with(lines).with(own).try_init();
 }

@@ -35,11 +35,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use clap::error::ErrorKind;
 use securecp_layer::Scope;
 
-use args::Cli;
+use args::Unread;
 use dialect::Dialect;
 use failure::{Exit, Failure};
 use request::Globals;
@@ -60,14 +59,18 @@ fn main() -> ExitCode {
 }
 
 fn run(words: Vec<OsString>, dialect: Dialect) -> Result<(), Failure> {
-    let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli,
-        Err(error) => {
+    let (cli, emptied) = match args::parse(&words, dialect.is_skopeo()) {
+        Ok(read) => read,
+        Err(Unread::Empty(option)) => return Err(usage::empty(&option)),
+        Err(Unread::Parser(error)) => {
             let failure = usage::failure(&error, &words, dialect);
             return failure.map_or_else(|| show(&error, dialect), Err);
         }
     };
-    logging::start(&cli.globals);
+    for option in emptied.0 {
+        progress::warn(&format!("{option} is empty, which is taken as not given"));
+    }
+    logging::start(&cli.globals, cli.command.is_quiet());
     open_files::raise_limit();
     let globals = Globals::try_from(cli.globals)?.with_manners(dialect.is_skopeo())?;
     let scope = globals.time_limit.map_or_else(Scope::new, Scope::lasting);
@@ -83,5 +86,9 @@ fn show(text: &clap::Error, dialect: Dialect) -> Result<(), Failure> {
         Some(version) => io::stdout().write_all(version.as_bytes()),
         None => text.print(),
     };
-    Ok(printed.context("writing the help")?)
+    match printed {
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => Ok(printed.context("writing the help")?),
+    }
 }

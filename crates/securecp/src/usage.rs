@@ -37,6 +37,12 @@ pub(crate) fn failure(
     Some(failure.hint(suggestion(error)))
 }
 
+/// An option without the value that it stands for; a script whose variable is not set must not lose what it asked for.
+pub(crate) fn empty(option: &str) -> Failure {
+    Failure::usage(format!("{option}: the value is empty"))
+        .hint("give a value or leave the option out; is a variable of your script not set?")
+}
+
 fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
@@ -66,15 +72,13 @@ fn suggestion(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
+    use crate::args::read;
     use crate::failure::Exit;
 
     fn of(line: &[&str]) -> String {
         let line = ["securecp"].iter().chain(line);
-        let error = Cli::try_parse_from(line).unwrap_err();
+        let error = read(line).unwrap_err();
         let failure = failure(&error, &[], Dialect::OWN).unwrap();
         assert_eq!(failure.exit(), Exit::Usage);
         failure.to_string()
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn help_is_no_failure() {
-        let error = Cli::try_parse_from(["securecp", "--help"]).unwrap_err();
+        let error = read(["securecp", "--help"]).unwrap_err();
         assert!(failure(&error, &[], Dialect::OWN).is_none());
     }
 }

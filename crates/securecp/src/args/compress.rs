@@ -9,7 +9,7 @@ pub(crate) struct CompressArgs {
     pub(crate) dest_compress_format: Option<String>,
 
     /// How hard to compress: 0 to 9 for gzip, 1 to 22 for zstd
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N")]
     pub(crate) dest_compress_level: Option<i64>,
 
     /// Never use a blob of another compression instead; needs --dest-compress-format

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::number::parse_number;
 use super::switch::parse_switch;
 use super::{ChainArgs, RetryArgs, RunArgs, SidesArgs};
 
@@ -116,7 +117,7 @@ pub(crate) struct EffortArgs {
     pub(crate) retry: RetryArgs,
 
     /// Blobs in motion at the same time; 0 means the default [default: 6]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_number::<usize>)]
     pub(crate) image_parallel_copies: Option<usize>,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct CryptArgs {
     pub(crate) encryption_key: Vec<String>,
 
     /// Encrypt only this layer, counted from 0, or from the end if negative; may be repeated [default: all]
-    #[arg(long, value_name = "N,…", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N,…")]
     pub(crate) encrypt_layer: Vec<String>,
 
     /// Give this recipient access to layers that are encrypted already; their bytes stay. Needs --decryption-key

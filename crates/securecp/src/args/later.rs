@@ -12,20 +12,20 @@ pub(crate) fn not_supported_yet(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::CommandFactory;
 
     use super::*;
-    use crate::args::Cli;
+    use crate::args::{Cli, read};
 
     #[test]
     fn nothing_is_in_both_tables() {
         for option in OPTIONS {
             let line = ["securecp", "copy", "dir:a", "dir:b", option];
-            let error = Cli::try_parse_from(line).expect_err(option);
+            let error = read(line).expect_err(option);
             assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument, "{option}");
         }
         for command in COMMANDS {
-            let error = Cli::try_parse_from(["securecp", command]).expect_err(command);
+            let error = read(["securecp", command]).expect_err(command);
             assert_eq!(error.kind(), clap::error::ErrorKind::InvalidSubcommand, "{command}");
         }
     }

@@ -128,14 +128,12 @@ side_args!(DestArgs, Prefix::Dest, "dest-", ["dcreds"], "Reaching the destinatio
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Command, read};
 
     fn source(options: &[&str]) -> Result<SideArgs, clap::Error> {
         let line = ["securecp", "copy", "dir:a", "dir:b"].iter().chain(options);
-        match Cli::try_parse_from(line)?.command {
+        match read(line)?.command {
             Command::Copy(args) => Ok(args.sides.source.into()),
             other => panic!("parsed as {other:?}"),
         }

@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 
 use anyhow::Context;
-use securecp_registry::{AuthStore, Credentials, Environment, Key, Registries, Secret};
+use securecp_registry::{
+    AuthStore, Class, Credentials, Environment, Key, Registries, RegistryError, Secret,
+};
 
 use crate::args::{AuthFileArgs, LoginArgs, Secret as GivenSecret};
 use crate::connect::Doors;
@@ -28,7 +30,8 @@ pub(crate) fn run(args: LoginArgs, session: &mut Session<'_>) -> Result<(), Fail
         };
     }
     let globals = session.globals.clone();
-    let doors = Doors::new(&globals, Retry { times: None, delay: None })?;
+    let once = globals.lenient.then_some(0);
+    let doors = Doors::new(&globals, Retry { times: once, delay: None })?;
     let given = args.username.is_some() || args.password.is_some();
     if let Some(found) = stored.filter(|_| !given) {
         session.say(&format!("Authenticating with existing credentials for {}", key.as_str()))?;
@@ -43,12 +46,26 @@ pub(crate) fn run(args: LoginArgs, session: &mut Session<'_>) -> Result<(), Fail
     let password = password(&args)?;
     let credentials = Credentials::Password { user: user.clone(), password: password.clone() };
     let tried = registries(&args, &doors, credentials).check_login(&key, session.scope);
-    tried.with_context(|| format!("logging into {:?}", key.as_str()))?;
+    tried.map_err(|error| refused(error, &key))?;
     store.store(&key, &user, &password, session.scope)?;
     if args.verbose {
         session.say(&format!("Used:  {}", store.path().display()))?;
     }
     session.say("Login Succeeded!")
+}
+
+/// What to do differently is not said by the options of other commands.
+fn refused(error: RegistryError, key: &Key) -> Failure {
+    let class = error.class();
+    let failure: Failure =
+        anyhow::Error::new(error).context(format!("logging into {:?}", key.as_str())).into();
+    match class {
+        Class::Auth => failure.hint(
+            "are user name and password right? --username and --password-stdin give others; some registries want a \
+             token as the password",
+        ),
+        _ => failure,
+    }
 }
 
 fn check(args: &LoginArgs) -> Result<(), Failure> {

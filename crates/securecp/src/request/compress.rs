@@ -118,14 +118,12 @@ fn compression(format: &str, args: &CompressArgs) -> Result<Compression, Failure
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
+    use crate::args::read;
     use crate::failure::Exit;
 
     fn to(destination: &str, args: CompressArgs) -> Result<Recompression, Failure> {
-        let globals = Globals::try_from(Cli::try_parse_from(["securecp", "demo"]).unwrap().globals);
+        let globals = Globals::try_from(read(["securecp", "demo"]).unwrap().globals);
         recompression(&args, &destination.parse().unwrap(), &globals.unwrap())
     }
 

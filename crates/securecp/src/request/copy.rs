@@ -4,6 +4,7 @@ use std::slice;
 use securecp_copy::Protection;
 use securecp_oci::ImageName;
 
+use super::image::DESTINATION;
 use super::place::{AllTags, PlaceRequest, protection};
 use super::side::sides;
 use super::{Globals, SideRequest, Terms, image};
@@ -56,22 +57,21 @@ fn destinations(given: &[String], globals: &Globals) -> Result<Vec<ImageName>, F
     if globals.lenient && given.len() > 1 {
         return Err(Failure::usage("Exactly two arguments expected"));
     }
-    given.iter().map(|text| image("destination", text)).collect()
+    given.iter().map(|text| image(DESTINATION, text)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use securecp_copy::{IndexMode, Select};
     use securecp_oci::ManifestFormat;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Command, read};
     use crate::failure::Exit;
 
     fn request(options: &[&str]) -> Result<CopyRequest, Failure> {
         let line = ["securecp", "copy"].iter().chain(options);
-        let cli = Cli::try_parse_from(line).unwrap();
+        let cli = read(line).unwrap();
         let globals = Globals::try_from(cli.globals)?;
         match cli.command {
             Command::Copy(args) => CopyRequest::new(*args, &globals),
@@ -130,7 +130,7 @@ mod tests {
         };
         assert_eq!(tags("oci:b:v1", "v2,v3,v2").unwrap(), 2);
         assert_eq!(tags("docker://h.example/x", "latest").unwrap(), 1);
-        for (to, value) in [("dir:b", "v1"), ("oci:b:v1", "h.example/x:v1"), ("oci:b:v1", "")] {
+        for (to, value) in [("dir:b", "v1"), ("oci:b:v1", "h.example/x:v1")] {
             assert_eq!(tags(to, value).unwrap_err().exit(), Exit::Usage, "{to} {value}");
         }
     }

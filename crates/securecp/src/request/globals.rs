@@ -112,21 +112,19 @@ fn platform(args: &GlobalArgs, host: PlatformWish) -> PlatformWish {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
+    use crate::args::read;
 
     fn globals(options: &[&str]) -> Result<Globals, Failure> {
         let line = ["securecp"].iter().chain(options).chain(&["demo"]);
-        Globals::try_from(Cli::try_parse_from(line).unwrap().globals)
+        Globals::try_from(read(line).unwrap().globals)
     }
 
     #[test]
     fn an_overridden_architecture_drops_the_machines_variant() {
         let args = |options: &[&str]| {
             let line = ["securecp"].iter().chain(options).chain(&["demo"]);
-            Cli::try_parse_from(line).unwrap().globals
+            read(line).unwrap().globals
         };
         let host = || PlatformWish {
             os: "linux".to_owned(),

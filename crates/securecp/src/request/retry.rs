@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::Globals;
 use crate::args::RetryArgs;
 
 /// How often a failure that may pass is tried again, as far as the user says so.
@@ -7,6 +8,14 @@ use crate::args::RetryArgs;
 pub(crate) struct Retry {
     pub(crate) times: Option<u32>,
     pub(crate) delay: Option<Duration>,
+}
+
+impl Retry {
+    /// For a command that only looks: the reference tries once if nothing else is said.
+    pub(crate) fn looking(args: &RetryArgs, globals: &Globals) -> Self {
+        let given = Self::from(args);
+        Self { times: given.times.or(globals.lenient.then_some(0)), ..given }
+    }
 }
 
 impl From<&RetryArgs> for Retry {

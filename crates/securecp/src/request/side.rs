@@ -182,14 +182,12 @@ fn user(name: &str, password: Secret, option: &str) -> Result<Login, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::{Cli, Command, Prefix};
+    use crate::args::{Command, Prefix, read};
     use crate::failure::Exit;
 
     fn globals(lenient: bool) -> Globals {
-        let cli = Cli::try_parse_from(["securecp", "demo"]).unwrap();
+        let cli = read(["securecp", "demo"]).unwrap();
         Globals { lenient, ..Globals::try_from(cli.globals).unwrap() }
     }
 
@@ -257,7 +255,7 @@ mod tests {
         let read = |from: &str, to: &str, own: &[&str]| {
             let shared = ["securecp", "copy", from, to, "--authfile", "both", "--tls-verify=false"];
             let line = shared.iter().chain(own);
-            let Command::Copy(args) = Cli::try_parse_from(line).unwrap().command else {
+            let Command::Copy(args) = read(line).unwrap().command else {
                 panic!("parsed as something else");
             };
             let names = [from, to].map(|name| [name.parse::<ImageName>().unwrap()]);

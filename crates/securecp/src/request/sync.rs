@@ -150,16 +150,15 @@ impl SyncPlace {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use securecp_copy::Select;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::args::{Command, read};
     use crate::failure::Exit;
 
     fn request(options: &[&str]) -> Result<SyncRequest, Failure> {
         let line = ["securecp", "sync"].iter().chain(options);
-        let cli = Cli::try_parse_from(line).unwrap();
+        let cli = read(line).unwrap();
         let globals = Globals::try_from(cli.globals)?;
         match cli.command {
             Command::Sync(args) => SyncRequest::new(*args, &globals),

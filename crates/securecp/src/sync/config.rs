@@ -175,16 +175,13 @@ fn pattern(text: &str) -> Result<Regex, regex::Error> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
 
     fn parse(text: &str, lenient: bool) -> Result<Vec<Listed>, Failure> {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("list.yaml");
         std::fs::write(&file, text).unwrap();
-        let globals = Globals::try_from(Cli::try_parse_from(["securecp", "demo"]).unwrap().globals);
+        let globals = Globals::try_from(crate::args::read(["securecp", "demo"]).unwrap().globals);
         read(&file, &Globals { lenient, ..globals.unwrap() })
     }
 

@@ -1,8 +1,9 @@
+use std::ffi::OsString;
+
 use anyhow::anyhow;
-use clap::Parser;
 use serde_json::Value;
 
-use crate::args::Cli;
+use crate::args::{self, Unread};
 use crate::commands;
 use crate::dialect::Dialect;
 use crate::failure::{Exit, Failure};
@@ -93,9 +94,11 @@ impl<'a, 'b> Tale<'a, 'b> {
 
     fn run(&self, words: &[String], answer: &mut Vec<u8>) -> Result<(), Failure> {
         let line = std::iter::once("securecp").chain(words.iter().map(String::as_str));
-        let cli = Cli::try_parse_from(line).map_err(|error| {
-            usage::failure(&error, &[], Dialect::OWN)
-                .unwrap_or_else(|| Failure::usage("help is not part of the story"))
+        let line: Vec<OsString> = line.map(OsString::from).collect();
+        let (cli, _) = args::parse(&line, false).map_err(|unread| match unread {
+            Unread::Empty(option) => usage::empty(&option),
+            Unread::Parser(error) => usage::failure(&error, &[], Dialect::OWN)
+                .unwrap_or_else(|| Failure::usage("help is not part of the story")),
         })?;
         let globals = Globals::try_from(cli.globals)?;
         let scope = self.session.scope;

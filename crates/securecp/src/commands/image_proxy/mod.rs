@@ -41,7 +41,7 @@ pub(crate) fn run(args: ImageProxyArgs, session: &mut Session<'_>) -> Result<(),
     let names = [image_name("image", "docker://localhost/any")?, image_name("image", "oci:any")?];
     let side = SideRequest::new(SideArgs::from(args.side), &names, &globals)?;
     let policy = policy::load(&globals.policy)?;
-    let doors = Doors::new(&globals, Retry::from(&args.retry))?;
+    let doors = Doors::new(&globals, Retry::looking(&args.retry, &session.globals))?;
     let lookaside = Lookaside::load(globals.registries_d.as_deref())?;
     let socket = Socket::inherited(args.sockfd)
         .with_context(|| format!("--sockfd {}: expected a socket", args.sockfd))?;
