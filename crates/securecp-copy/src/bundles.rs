@@ -1,12 +1,11 @@
 use bytes::Bytes;
 use securecp_layer::{Layer, Scope};
-use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT};
+use securecp_oci::{Descriptor, Digest, RawManifest, SIGNATURE_COUNT_LIMIT, WithCauses};
 use securecp_transport::{Destination, Source, TransportError};
 use securecp_trust::{BundleArtifact, BundleDraft, FetchFailure, StoredBundle};
 
 use crate::budget::Budget;
 use crate::edits::Signing;
-use crate::survey::chain_text;
 
 /// Most bytes of bundles that one survey keeps: 256 MiB.
 const TOTAL_LIMIT: u64 = 256 << 20;
@@ -77,7 +76,7 @@ impl<'a> BundleSearch<'a> {
         let failed = match self.read(subject) {
             Ok(found) => return Ok(Ok(found)),
             Err(Failed::Transport(error @ TransportError::Stopped(_))) => return Err(error),
-            Err(Failed::Transport(error)) => chain_text(&error),
+            Err(Failed::Transport(error)) => WithCauses(&error).to_string(),
             Err(Failed::TooMuch(why)) => why,
         };
         // What was cut short by a stop says nothing of the image.

@@ -1,13 +1,12 @@
 //! Recompressed layers that an earlier copy left at the destination.
 
 use securecp_layer::{Event, Scope, TransformCache};
-use securecp_oci::Descriptor;
+use securecp_oci::{Descriptor, WithCauses};
 use securecp_transport::{Destination, TransportError};
 
 use crate::edits::CacheUse;
 use crate::job::Job;
 use crate::plan::Remembered;
-use crate::survey::chain_text;
 
 /// The blob that the memory proposes, if it is at the destination and was found to be the layer wanted.
 ///
@@ -25,7 +24,7 @@ pub(crate) fn recall(
     match look(to, used, wanted, scope) {
         Err(TransportError::Stopped(stopped)) => Err(stopped.into()),
         Err(error) => {
-            tracing::debug!(error = chain_text(&error), "a remembered layer is not used");
+            tracing::debug!(error = %WithCauses(&error), "a remembered layer is not used");
             Ok(None)
         }
         found => found,
@@ -62,7 +61,7 @@ pub(crate) fn remember(job: &Job<'_>, wanted: &Remembered, made: &Descriptor) {
     let text = format!(
         "what became of the layer with diffID {} is not remembered for the next copy: {}",
         wanted.diff_id,
-        chain_text(&error)
+        WithCauses(&error)
     );
     job.report.event(&Event::Warning(&text));
 }

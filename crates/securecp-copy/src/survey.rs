@@ -7,7 +7,7 @@ use securecp_layer::{Journal, Scope};
 use securecp_oci::json::{self, Limits};
 use securecp_oci::{
     Attached, CONFIG_LIMIT, Declared, Descriptor, Digest, Image, ImageIdentity, Index,
-    MANIFEST_LIMIT, Platform, PlatformWish, RawManifest, Signature,
+    MANIFEST_LIMIT, Platform, PlatformWish, RawManifest, Signature, WithCauses,
 };
 use securecp_transport::{Accepts, Place, Source, TransportError};
 use securecp_trust::{FetchFailure, Gate, IndexSignature, Judged, Subject};
@@ -503,7 +503,7 @@ impl Survey<'_> {
             Err(error) => {
                 // What was cut short by a stop says nothing of the image.
                 self.scope.check().map_err(|stopped| self.failed(stopped))?;
-                Ok(Err(FetchFailure(chain_text(&error))))
+                Ok(Err(FetchFailure(WithCauses(&error).to_string())))
             }
             Ok(signatures) => {
                 let bytes = signatures.iter().map(|one| one.bytes_kept() as u64).sum();
@@ -566,15 +566,4 @@ fn entries_of<'a>(
     let entries = index.map(|index| index.manifests.as_slice()).unwrap_or_default();
     let root = parent.place == Place::Root;
     entries.iter().enumerate().filter(move |(position, _)| !root || wanted_of_root(*position))
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -62,5 +62,5 @@ pub use platform::{Platform, PlatformWish};
 pub use reference::{Reference, ReferenceError, Repository, Tag};
 pub use schema1::{Schema1, Schema1Error};
 pub use signature::{SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, SignatureError};
-pub use text::Escaped;
+pub use text::{Escaped, WithCauses};
 pub use union::{Joining, Union};

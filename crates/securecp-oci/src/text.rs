@@ -1,4 +1,6 @@
+use std::error::Error;
 use std::fmt::{self, Display, Write};
+use std::iter::successors;
 
 /// Displays foreign text with control and invisible characters escaped, at most `limit` characters long.
 ///
@@ -49,9 +51,45 @@ fn is_plain(c: char) -> bool {
     !c.is_control() && !invisible
 }
 
+/// Displays an error with its causes on one line, for places that have no room for a chain of sources.
+#[derive(Debug, Clone, Copy)]
+pub struct WithCauses<'a>(pub &'a dyn Error);
+
+impl Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let first = self.0.source();
+        let mut causes = successors(first, |error: &&(dyn Error + 'static)| (*error).source());
+        causes.try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug)]
+    struct Failed(&'static str, Option<Box<Failed>>);
+
+    impl Display for Failed {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Failed {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn tells_every_cause_of_an_error() {
+        let root = Failed("no such file", None);
+        assert_eq!(WithCauses(&root).to_string(), "no such file");
+        let outer = Failed("copying", Some(Box::new(Failed("opening x", Some(Box::new(root))))));
+        assert_eq!(WithCauses(&outer).to_string(), "copying: opening x: no such file");
+    }
 
     #[test]
     fn escapes_terminal_sequences_and_cuts() {

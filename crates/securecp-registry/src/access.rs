@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use securecp_layer::Scope;
 use securecp_net::{Net, TlsOptions};
-use securecp_oci::{Reference, Repository, Tag};
+use securecp_oci::{Reference, Repository, Tag, WithCauses};
 
 use crate::auth::{Auth, Found, Lookup, Search};
 use crate::certs;
 use crate::conf::{Conf, Endpoint};
-use crate::error::Whole;
 use crate::host::{self, Host};
 use crate::{
     Client, Credentials, Environment, Operation, Problem, RegistryError, RetryPolicy, Secret,
@@ -152,7 +151,7 @@ impl Registries {
             match read {
                 Err(error) if endpoints.peek().is_some() && !error.is_stopped() => {
                     tracing::info!(%place, %error, "mirror failed");
-                    failed.push(format!("[{place}: {}]", Whole(&error)));
+                    failed.push(format!("[{place}: {}]", WithCauses(&error)));
                 }
                 result => return result.map_err(|error| error.after_mirrors(&place, failed)),
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use securecp_layer::{LayerError, Stopped};
 use securecp_net::{NetError, StatusCode};
-use securecp_oci::{ManifestError, Reference};
+use securecp_oci::{ManifestError, Reference, WithCauses};
 
 use crate::reply::{Code, Refusal};
 
@@ -227,7 +227,7 @@ impl RegistryError {
 
     /// Adds how plain HTTP failed, which was tried as well.
     pub(crate) fn and_plain(mut self, error: &NetError) -> Self {
-        self.inner.plain = Some(Whole(error).to_string());
+        self.inner.plain = Some(WithCauses(error).to_string());
         self
     }
 
@@ -378,21 +378,6 @@ impl Display for RegistryError {
             }
             problem => write!(f, ": {problem}"),
         }
-    }
-}
-
-/// An error with its causes on one line.
-pub(crate) struct Whole<'a>(pub(crate) &'a dyn Error);
-
-impl Display for Whole<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -5,10 +5,10 @@ use securecp_layer::{CHUNK, Scope, Stopped};
 use securecp_net::{
     HttpClient, Lane, NetError, Request, Response, Upload, Url, header, same_origin,
 };
+use securecp_oci::WithCauses;
 
 use crate::auth::{Auth, Challenge, Grants, Pass, Refused, Wanted, choose};
 use crate::beside::Known;
-use crate::error::Whole;
 use crate::flight::Flights;
 use crate::quirks::Profile;
 use crate::reply::Refusal;
@@ -294,7 +294,9 @@ impl Host {
                 match self.ping(&http, scope) {
                     Ok(answer) => Ok(Front::seen(http, &answer)),
                     Err(NetError::Stopped(stopped)) => Err(self.error(&Operation::Ping, stopped)),
-                    Err(error) if Whole(&error).to_string() == Whole(&first).to_string() => {
+                    Err(error)
+                        if WithCauses(&error).to_string() == WithCauses(&first).to_string() =>
+                    {
                         Err(self.error(&Operation::Ping, first))
                     }
                     Err(error) => Err(self.error(&Operation::Ping, first).and_plain(&error)),

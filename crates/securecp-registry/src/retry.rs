@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use securecp_layer::Scope;
 use securecp_net::Gate;
+use securecp_oci::WithCauses;
 
-use crate::error::Whole;
 use crate::{Class, RegistryError};
 
 /// How often and how fast a failed request is tried again. Only failures that may pass are.
@@ -61,7 +61,7 @@ impl RetryPolicy {
                 let limit = self.limit(&error);
                 tracing::warn!(
                     "trying {host} again in {wait:.1?} ({failed} of {limit}): {}",
-                    Whole(&error)
+                    WithCauses(&error)
                 );
             }
             if error.class() == Class::RateLimited || error.retry_after().is_some() {

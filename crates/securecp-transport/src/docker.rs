@@ -44,12 +44,6 @@ fn failure(error: RegistryError) -> TransportError {
     }
 }
 
-/// An error with its causes on one line.
-fn chain_text(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

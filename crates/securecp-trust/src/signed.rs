@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use securecp_oci::{Algorithm, Digest, Escaped, Reference};
+use securecp_oci::{Algorithm, Digest, Escaped, Reference, WithCauses};
 
 use crate::gate::{Gate, KEY_LIMIT, Subject};
 use crate::openpgp::{self, Keyring};
@@ -131,13 +131,7 @@ impl Gate<'_> {
 
 /// The error with its cause: verdicts are data and have no chain of sources.
 pub(crate) fn not_a_payload(error: &PayloadError) -> SignatureFault {
-    let mut failure = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        failure = format!("{failure}: {error}");
-        cause = error.source();
-    }
-    SignatureFault::Payload { failure: shown(&failure) }
+    SignatureFault::Payload { failure: shown(&WithCauses(error).to_string()) }
 }
 
 pub(crate) fn shown(text: &str) -> String {

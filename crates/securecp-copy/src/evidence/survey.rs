@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use securecp_oci::{Attached, Descriptor, Digest, RawManifest};
+use securecp_oci::{Attached, Descriptor, Digest, RawManifest, WithCauses};
 use securecp_transport::{Destination, TransportError};
 use securecp_trust::Admitted;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::budget::Budget;
 use crate::error::{Cause, CopyError, Phase, Side};
 use crate::job::Copying;
-use crate::survey::{Found, chain_text};
+use crate::survey::Found;
 
 /// Looks for the evidence of everything that was admitted.
 pub(crate) fn survey(
@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
     fn or_warn(&self, place: &Place, looked: Result<(), CopyError>) -> Result<(), CopyError> {
         match looked {
             Err(error) if self.lenient() && !error.is_stopped() => {
-                let why = chain_text(&error);
+                let why = WithCauses(&error).to_string();
                 tracing::warn!(why, manifest = %place.digest, "evidence could not be looked up");
                 Ok(())
             }

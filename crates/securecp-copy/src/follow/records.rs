@@ -1,12 +1,11 @@
 use bytes::Bytes;
 use securecp_layer::Scope;
-use securecp_oci::{Descriptor, RawManifest, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT};
+use securecp_oci::{Descriptor, RawManifest, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, WithCauses};
 use securecp_transport::{Source, TransportError};
 use securecp_trust::{FetchFailure, StoredBundle, StoredRecords, Subject};
 
 use crate::bundles::{BundleSearch, Failed, Shelf};
 use crate::error::{CopyError, Phase, Side};
-use crate::survey::chain_text;
 
 /// What stores a statement without an envelope.
 const STATEMENT: &str = "application/vnd.in-toto+json";
@@ -52,7 +51,7 @@ impl<'a> RecordSearch<'a> {
         let statements = match self.statements(&subject.manifest) {
             Ok(found) => Ok(found),
             Err(Failed::Transport(error @ TransportError::Stopped(_))) => return Err(error),
-            Err(Failed::Transport(error)) => Err(FetchFailure(chain_text(&error))),
+            Err(Failed::Transport(error)) => Err(FetchFailure(WithCauses(&error).to_string())),
             Err(Failed::TooMuch(why)) => Err(FetchFailure(why)),
         };
         Ok(bundles.and_then(|bundles| statements.map(|statements| Stored { bundles, statements })))

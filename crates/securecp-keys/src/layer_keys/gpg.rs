@@ -2,6 +2,7 @@ use securecp_crypt::{
     Budget, CryptError, KeyUnwrapper, PgpCertificates, PgpRecipient, Scheme, Secret, Unwrapped,
     pgp_recipients,
 };
+use securecp_oci::WithCauses;
 
 use crate::{GpgHome, LayerKeyError};
 
@@ -46,7 +47,7 @@ impl KeyUnwrapper for GpgKeys {
             Ok(mut options) => Ok(Unwrapped::Mine(Secret::new(std::mem::take(&mut options)))),
             Err(error) => {
                 tracing::warn!(%error, "gpg did not open a layer key");
-                Ok(Unwrapped::Failed(super::with_causes(&error)))
+                Ok(Unwrapped::Failed(WithCauses(&error).to_string()))
             }
         }
     }

@@ -7,7 +7,7 @@ use securecp_crypt::{
     Secret,
 };
 use securecp_net::GrpcService;
-use securecp_oci::Escaped;
+use securecp_oci::{Escaped, WithCauses};
 
 use super::program::Program;
 use super::protobuf;
@@ -107,7 +107,7 @@ impl ProviderCall for Service {
 
 /// The error with its causes. It is also logged: where another key fits, nobody else shows it.
 fn told(error: &dyn std::error::Error) -> String {
-    let text = super::with_causes(error);
+    let text = WithCauses(error).to_string();
     tracing::warn!(error = text, "key provider");
     text
 }

@@ -5,7 +5,7 @@ use securecp_layer::Scope;
 use securecp_net::{
     ClientIdentity, HttpClient, Lane, NetError, Request, Response, TlsOptions, Url,
 };
-use securecp_oci::{Escaped, json};
+use securecp_oci::{Escaped, WithCauses, json};
 use serde_json::Value;
 
 use super::{DaemonAccess, DaemonName};
@@ -86,12 +86,7 @@ impl Engine {
 
     /// A failure of the network, under the name that the user gave the engine.
     pub(super) fn broken(&self, error: NetError) -> TransportError {
-        let mut message = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(deeper) = cause {
-            message = format!("{message}: {deeper}");
-            cause = deeper.source();
-        }
+        let message = WithCauses(&error).to_string();
         match error {
             NetError::Stopped(stopped) => stopped.into(),
             NetError::Connect { .. } => TransportError::NoEngine {

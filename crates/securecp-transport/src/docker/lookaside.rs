@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use securecp_layer::Scope;
 use securecp_net::{HttpClient, NetError, Request, Url};
-use securecp_oci::{Digest, Reference, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature};
+use securecp_oci::{
+    Digest, Reference, SIGNATURE_COUNT_LIMIT, SIGNATURE_LIMIT, Signature, WithCauses,
+};
 
 use super::NO_PLACE;
 use crate::TransportError;
@@ -183,7 +185,7 @@ impl SignatureStorage {
     }
 
     fn fetch_http(&self, url: &str, scope: &Scope) -> Result<Option<Bytes>, String> {
-        let text = |error: NetError| crate::docker::chain_text(&error);
+        let text = |error: NetError| WithCauses(&error).to_string();
         let url: Url = url.parse().map_err(|_| "not an address".to_owned())?;
         let response = self.http.send(Request::get(url), scope).map_err(text)?;
         match response.status().as_u16() {
