@@ -1,7 +1,6 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use securecp_layer::Scope;
 use securecp_oci::{Attached, Descriptor, Digest, RawManifest, Tag, referrers_tag};
@@ -26,8 +25,7 @@ pub struct Beside {
 /// What was learned of one repository.
 #[derive(Default)]
 pub(crate) struct Known {
-    without_api: AtomicBool,
-    /// Whether there is a referrers API, as the first answer said.
+    /// Whether there is a referrers API, as the first answer said. A later subject that is refused is no answer about others.
     api: Flights<(), bool>,
     /// `None` where each tag has to be asked for.
     tags: Flights<(), Option<Arc<HashSet<Tag>>>>,
@@ -86,15 +84,10 @@ impl Beside {
 
     fn look(&self, subject: &Digest, scope: &Scope) -> Result<Referrers, RegistryError> {
         let listing = Listing::new(&self.client, subject);
-        let by_api = match self.is_without_api() {
-            true => ApiAnswer::NoApi,
-            false => self.by_api(&listing, scope)?,
-        };
-        match (by_api, &self.known) {
-            (ApiAnswer::Listed(found), _) if !found.is_empty() => {
+        match self.by_api(&listing, scope)? {
+            ApiAnswer::Listed(found) if !found.is_empty() => {
                 return Ok(Referrers { manifests: distinct(found, subject), by_api: true });
             }
-            (ApiAnswer::NoApi, Some(known)) => known.without_api.store(true, Ordering::Relaxed),
             _ => {}
         }
         // Some registries answer with an empty list because they keep none; the tag then knows.
@@ -121,10 +114,6 @@ impl Beside {
             None if has => listing.by_api(None, scope),
             None => Ok(ApiAnswer::NoApi),
         }
-    }
-
-    fn is_without_api(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.without_api.load(Ordering::Relaxed))
     }
 
     /// What cosign attached to `subject`; `None` is a definite "nothing".

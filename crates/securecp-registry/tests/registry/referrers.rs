@@ -501,6 +501,23 @@ fn a_digest_that_the_api_refuses_says_nothing_of_the_others() {
     }
 }
 
+/// A registry that has the API and answers 404 for what nothing refers to, after it has listed another one.
+#[test]
+fn an_api_that_was_seen_is_asked_on_after_a_subject_that_it_does_not_know() {
+    let (_peer, proxy, client) = registry();
+    let (first, scope) = (subject(&client), Scope::new());
+    let second = subject_index(&client);
+    for subject in [&first, &second] {
+        client.put_referrer(&referrer(subject, 1, "type/a"), &scope).unwrap();
+    }
+    let unknown = Digest::of(Algorithm::Sha256, b"nothing refers to this");
+    let rule = Rule::new("GET", &format!("/referrers/{unknown}")).unwrap();
+    proxy.add(rule.with(Fault::Answer(Reply::new(404).body("404 page not found\n"))));
+    let beside = Beside::new(client);
+    let found = |digest: &Digest| beside.referrers(digest, &scope).unwrap().manifests.len();
+    assert_eq!([found(first.digest()), found(&unknown), found(second.digest())], [1, 0, 1]);
+}
+
 /// A registry that has the API, and an answer that is neither a list nor says why there can be none.
 #[test]
 fn a_refusal_of_one_subject_alone_is_an_error() {
