@@ -33,11 +33,11 @@ fn read_to(path: &Path, limit: usize) -> Result<Secret, LayerKeyError> {
     let failed = |source: io::Error| LayerKeyError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let expected = file.metadata().map_err(failed)?.len().min(limit as u64) as usize;
-    let whole = read_wiped(file.take(limit as u64 + 1), expected).map_err(failed)?;
+    let mut whole = read_wiped(file.take(limit as u64 + 1), expected).map_err(failed)?;
     if whole.len() > limit {
         return Err(LayerKeyError::TooLarge { subject: path.display().to_string(), limit });
     }
-    Ok(Secret::new(whole.to_vec()))
+    Ok(Secret::new(std::mem::take(&mut *whole)))
 }
 
 /// Everything, `expected` bytes or more. A buffer that grows by itself leaves its old bytes behind in memory; here they

@@ -7,7 +7,7 @@ use securecp_oci::{
     Attachment, AttachmentError, Blob, Declared, Descriptor, Digest, MANIFEST_LIMIT, NewAttachment,
     RawManifest, Signature, Tag, attachment_tag,
 };
-use securecp_registry::{BlobUpload, Client, ManifestName, RegistryError};
+use securecp_registry::{BlobUpload, Client, ManifestName};
 
 use crate::TransportError;
 use crate::docker::failure;
@@ -26,7 +26,7 @@ pub(crate) fn attached(
     let desk = Desk { client, tag: tag_for(client, digest)?, scope };
     let read = read.map_or_else(|| client.manifest(ManifestName::Tag(&desk.tag), scope), Ok);
     let manifest = match read {
-        Err(error) if is_absence(&error) => return Ok(Default::default()),
+        Err(error) if error.is_absence() => return Ok(Default::default()),
         other => other.map_err(failure)?,
     };
     let attachment = desk.read(&manifest)?;
@@ -50,11 +50,6 @@ pub(crate) fn attach(
         TransportError::Registry(error) => failure(error),
         other => other,
     })
-}
-
-/// A repository that does not exist has no tags either, but the image was found in it: this is no answer to the question.
-fn is_absence(error: &RegistryError) -> bool {
-    error.is_absence()
 }
 
 fn tag_for(client: &Client, digest: &Digest) -> Result<Tag, TransportError> {

@@ -186,14 +186,13 @@ impl Source for DockerSource {
         what: Attached,
         scope: &Scope,
     ) -> Result<Option<RawManifest>, TransportError> {
-        if what != Attached::Signatures {
-            return self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure);
-        }
-        if let Some(kept) = locked(&self.attached).get(subject) {
-            return Ok(Some(kept.clone()));
+        let keeps = what == Attached::Signatures;
+        let kept = locked(&self.attached).get(subject).filter(|_| keeps).cloned();
+        if kept.is_some() {
+            return Ok(kept);
         }
         let found = self.chosen(scope)?.beside.attached(subject, what, scope).map_err(failure)?;
-        self.keep(subject, found.as_ref());
+        self.keep(subject, found.as_ref().filter(|_| keeps));
         Ok(found)
     }
 }
