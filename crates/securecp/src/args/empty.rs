@@ -87,15 +87,22 @@ pub(super) fn without(
     words: &[OsString],
     reference: bool,
 ) -> Result<Given, String> {
-    let raw = raw(table.clone());
-    let Ok(found) = raw.clone().try_get_matches_from(words) else { return Ok(Given::default()) };
-    let mut raw = raw;
+    if !words.iter().any(|word| may_hold_nothing(word)) {
+        return Ok(Given::default());
+    }
+    let mut raw = raw(table.clone());
     raw.build();
+    let Ok(found) = raw.try_get_matches_from_mut(words) else { return Ok(Given::default()) };
     let mut line =
         Line { reference, words: words.first().cloned().into_iter().collect(), ..Line::default() };
     line.add(&raw, &found)?;
     let emptied = Emptied(line.emptied);
     Ok(Given { words: line.changed.then_some(line.words), emptied })
+}
+
+/// Whether a word can be an empty value, or an option with one. Most lines have no such word and are read but once.
+fn may_hold_nothing(word: &OsStr) -> bool {
+    word.is_empty() || word.as_encoded_bytes().ends_with(b"=")
 }
 
 /// The table without any judgement of values.
