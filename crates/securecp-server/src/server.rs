@@ -2,11 +2,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt;
+use securecp_layer::check_threads;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
@@ -169,21 +169,6 @@ fn runtime() -> io::Result<Runtime> {
     // As long as there is one such thread, work that finds no other waits for it.
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
-}
-
-/// Checks that so many threads can run beside those that run now.
-fn check_threads(count: usize) -> io::Result<()> {
-    let gate = Mutex::new(());
-    let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
-    thread::scope(|scope| {
-        let wait = || drop(gate.lock());
-        let begin = |_| thread::Builder::new().spawn_scoped(scope, wait);
-        let begun: io::Result<Vec<_>> = (0..count).map(begin).collect();
-        drop(held);
-        begun?
-            .into_iter()
-            .try_for_each(|begun| begun.join().map_err(|_| io::Error::other("a thread")))
-    })
 }
 
 fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
