@@ -241,13 +241,8 @@ impl Runner<'_> {
         }
         let there = self.is_there(task, &descriptor)?;
         if !there {
-            let put = BlobPut {
-                known: Some(&descriptor),
-                mount_from: &[],
-                open: &|| Ok(spool.layer()),
-                open_after: None,
-                file: None,
-            };
+            let open = || Ok(spool.layer());
+            let put = BlobPut::new(&descriptor, &open);
             self.retry(task, || self.writing()?.put_blob(&put, self.scope))?;
         }
         self.job.report.event(&Event::Finished { task });

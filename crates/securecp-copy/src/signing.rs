@@ -176,8 +176,7 @@ impl Runner<'_> {
     ) -> Result<(), CopyError> {
         for (descriptor, bytes) in &artifact.blobs {
             let open = || Ok(Layer::verified(descriptor.clone(), Once::new(bytes.clone())));
-            let known = Some(descriptor);
-            let put = BlobPut { known, mount_from: &[], open: &open, open_after: None, file: None };
+            let put = BlobPut::new(descriptor, &open);
             self.sign(task, || self.writing()?.put_blob(&put, self.scope))?;
         }
         let piece = Piece::Referrer(&artifact.manifest);

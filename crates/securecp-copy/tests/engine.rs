@@ -582,58 +582,49 @@ fn a_stop_while_signatures_are_looked_up_is_no_refusal() {
     assert!(to.effects().is_empty());
 }
 
-/// Each within its bound, and together more than a machine should hold.
-#[test]
-fn manifests_and_signatures_are_bounded_together() {
-    const LARGE: usize = 4 << 20;
-    let spaces = " ".repeat(LARGE - 200);
+/// An index of these indexes.
+fn nested(texts: impl Iterator<Item = String>) -> Memory {
     let mut from = two_platforms();
     let mut entries = Vec::new();
-    for number in 0..33 {
-        let text = format!(
-            r#"{{"schemaVersion":2,"annotations":{{"n":"{number}"}},{spaces}"manifests":[]}}"#
-        );
+    for text in texts {
         let manifest = read(text, MediaType::OCI_INDEX);
         entries.push(json(&manifest.descriptor()));
         from.manifests.insert(manifest.digest().clone(), manifest);
     }
     let root = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
     from.root = read(root, MediaType::OCI_INDEX);
-    let to = Shelf::new();
-    let error = Ask::new(&from, &to).copy().unwrap_err();
-    let text = error.cause.to_string();
-    assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
+    from
+}
 
-    let large = Signature::Simple(Bytes::from(vec![0x90; LARGE]));
-    let from = Memory { signatures: vec![large; 33], ..two_platforms() };
-    let error = Ask::new(&from, &to).copy().unwrap_err();
+/// Its copy needs more memory than one image may take.
+fn assert_too_much(from: &Memory) {
+    let to = Shelf::new();
+    let error = Ask::new(from, &to).copy().unwrap_err();
     let text = error.cause.to_string();
     assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
     assert!(to.effects().is_empty());
 }
 
+/// Each within its bound, and together more than a machine should hold.
+#[test]
+fn manifests_and_signatures_are_bounded_together() {
+    const LARGE: usize = 4 << 20;
+    let spaces = " ".repeat(LARGE - 200);
+    assert_too_much(&nested((0..33).map(|number| {
+        format!(r#"{{"schemaVersion":2,"annotations":{{"n":"{number}"}},{spaces}"manifests":[]}}"#)
+    })));
+    let large = Signature::Simple(Bytes::from(vec![0x90; LARGE]));
+    assert_too_much(&Memory { signatures: vec![large; 33], ..two_platforms() });
+}
+
 /// Parsed they take more than their bytes: annotations with nothing in them some ten times as much.
 #[test]
 fn what_parsed_manifests_take_counts_too() {
-    let mut from = two_platforms();
-    let mut entries = Vec::new();
-    for number in 0..10 {
+    assert_too_much(&nested((0..10).map(|number| {
         let members: Vec<_> = (0..100_000).map(|n| format!(r#""{number}{n:014}":"""#)).collect();
-        let text = format!(
-            r#"{{"schemaVersion":2,"annotations":{{{}}},"manifests":[]}}"#,
-            members.join(",")
-        );
-        let manifest = read(text, MediaType::OCI_INDEX);
-        entries.push(json(&manifest.descriptor()));
-        from.manifests.insert(manifest.digest().clone(), manifest);
-    }
-    let root = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
-    from.root = read(root, MediaType::OCI_INDEX);
-    let to = Shelf::new();
-    let error = Ask::new(&from, &to).copy().unwrap_err();
-    let text = error.cause.to_string();
-    assert!(text.contains("together they have more than 134217728 bytes"), "{text}");
-    assert!(to.effects().is_empty());
+        let members = members.join(",");
+        format!(r#"{{"schemaVersion":2,"annotations":{{{members}}},"manifests":[]}}"#)
+    })));
 }
 
 #[test]

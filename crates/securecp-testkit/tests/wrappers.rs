@@ -54,13 +54,7 @@ impl Bench {
                     other => LayerError::Spool(std::io::Error::other(other.to_string())),
                 })
             };
-            let put = BlobPut {
-                known: Some(descriptor),
-                mount_from: &[],
-                open: &open,
-                open_after: None,
-                file: None,
-            };
+            let put = BlobPut::new(descriptor, &open);
             writing.put_blob(&put, scope)?;
         }
         writing.put_manifest(&root, Place::Root, scope)?;

@@ -47,6 +47,16 @@ pub struct BlobPut<'a> {
     pub file: Option<&'a OpenFile<'a>>,
 }
 
+impl<'a> BlobPut<'a> {
+    /// A blob that comes as it is described, from its start and from nowhere else.
+    pub fn new(
+        known: &'a Descriptor,
+        open: &'a (dyn Fn() -> Result<Layer<'a>, LayerError> + Sync + 'a),
+    ) -> Self {
+        Self { known: Some(known), mount_from: &[], open, open_after: None, file: None }
+    }
+}
+
 /// Opens a chain whose first bytes are there already; `None` if it can only be opened from its start.
 pub type OpenAfter<'a> = dyn Fn(Prefix) -> Result<Option<Layer<'a>>, LayerError> + Sync + 'a;
 

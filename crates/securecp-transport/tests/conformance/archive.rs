@@ -472,21 +472,8 @@ fn opens_a_blob_only_when_it_is_its_turn() {
             other_opened.store(true, Ordering::SeqCst);
             sample::layer(&image.blobs[2].0, &image.blobs[2].1)
         };
-        let known = |blob: usize| Some(&image.blobs[blob].0);
-        let first = BlobPut {
-            known: known(1),
-            mount_from: &[],
-            open: &first,
-            open_after: None,
-            file: None,
-        };
-        let second = BlobPut {
-            known: known(2),
-            mount_from: &[],
-            open: &second,
-            open_after: None,
-            file: None,
-        };
+        let first = BlobPut::new(&image.blobs[1].0, &first);
+        let second = BlobPut::new(&image.blobs[2].0, &second);
         let put = |blob| drop(writing.put_blob(blob, &Scope::new()).unwrap());
         std::thread::scope(|threads| {
             threads.spawn(|| put(&first));

@@ -83,13 +83,7 @@ fn write(
     let writing = destination.begin(scope)?;
     for blob in blobs {
         let open = || from.blob(blob, scope).map_err(|error| not_read(blob, error));
-        let put = BlobPut {
-            known: Some(blob),
-            mount_from: &[],
-            open: &open,
-            open_after: None,
-            file: None,
-        };
+        let put = BlobPut::new(blob, &open);
         writing.put_blob(&put, scope)?;
     }
     writing.put_manifest(manifest, Place::Root, scope)?;

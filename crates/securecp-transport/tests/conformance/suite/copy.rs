@@ -57,13 +57,7 @@ fn copy_tree(
                         },
                     })
                 };
-                let put = BlobPut {
-                    known: Some(blob),
-                    mount_from: &[],
-                    open: &open,
-                    open_after: None,
-                    file: None,
-                };
+                let put = BlobPut::new(blob, &open);
                 writing.put_blob(&put, &scope)?;
             }
         }

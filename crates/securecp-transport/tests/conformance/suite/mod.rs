@@ -63,13 +63,7 @@ pub(crate) fn put(
     bytes: &Bytes,
 ) -> Result<Descriptor, TransportError> {
     let open = || sample::layer(descriptor, bytes);
-    let blob = BlobPut {
-        known: Some(descriptor),
-        mount_from: &[],
-        open: &open,
-        open_after: None,
-        file: None,
-    };
+    let blob = BlobPut::new(descriptor, &open);
     writing.put_blob(&blob, &Scope::new())
 }
 
@@ -250,13 +244,7 @@ pub(crate) fn refuses_bytes_that_are_not_as_promised(fixture: &dyn Fixture) {
         put(writing.as_ref(), descriptor, &Bytes::from(bad)).unwrap_err();
     }
     let open = || Err(LayerError::FinishedEarly);
-    let blob = BlobPut {
-        known: Some(descriptor),
-        mount_from: &[],
-        open: &open,
-        open_after: None,
-        file: None,
-    };
+    let blob = BlobPut::new(descriptor, &open);
     writing.put_blob(&blob, &Scope::new()).unwrap_err();
     drop(writing);
     drop(destination);
@@ -418,13 +406,7 @@ pub(crate) fn ends_with_its_scope(fixture: &dyn Fixture) {
     stopped(destination.begin(&over));
     let writing = destination.begin(&Scope::new()).unwrap();
     let open = || sample::layer(descriptor, &image.blobs[0].1);
-    let blob = BlobPut {
-        known: Some(descriptor),
-        mount_from: &[],
-        open: &open,
-        open_after: None,
-        file: None,
-    };
+    let blob = BlobPut::new(descriptor, &open);
     stopped(writing.put_blob(&blob, &over));
     stopped(writing.put_manifest(&image.manifest, Place::Root, &over));
     put_all(writing.as_ref(), &image, Place::Root);
