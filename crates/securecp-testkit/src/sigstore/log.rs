@@ -31,8 +31,8 @@ pub(super) struct Trees {
     second: Vec<Hash>,
     /// The answers of the first version.
     pub(super) entries: Vec<Value>,
-    /// The answers of the second version.
-    pub(super) entries_v2: Vec<Value>,
+    /// The digests of the second version, and what was answered.
+    pub(super) entries_v2: Vec<(Value, Value)>,
 }
 
 impl Log {
@@ -142,7 +142,7 @@ impl Log {
             },
             "canonicalizedBody": STANDARD.encode(content),
         });
-        trees.entries_v2.push(answer.clone());
+        trees.entries_v2.push((request["digest"].clone(), answer.clone()));
         Some(answer)
     }
 }

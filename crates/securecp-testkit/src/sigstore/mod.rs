@@ -57,7 +57,7 @@ pub enum Odd {
     SecondVersion,
     /// Fulcio says no, and repeats the token.
     Denied,
-    /// The log answers with the entry of another signature.
+    /// The log answers with the entry of another signature; that of the second version with one over other bytes.
     OtherEntry,
     /// The log promises nothing.
     NoPromise,
@@ -361,12 +361,13 @@ impl Inner {
     fn record_v2(&self, proposal: &Value) -> Reply {
         let mut state = self.state();
         let odd = state.odd;
-        let other = state.trees.entries_v2.first().cloned();
+        let digest = &proposal["hashedRekordRequestV002"]["digest"];
+        let other = state.trees.entries_v2.iter().find(|(of, _)| of != digest).cloned();
         let Some(entry) = self.log.record_v2(&mut state.trees, proposal, odd) else {
             return no("a request of another kind");
         };
         match (odd, other) {
-            (Some(Odd::OtherEntry), Some(other)) => yes(201, &other),
+            (Some(Odd::OtherEntry), Some((_, other))) => yes(201, &other),
             _ => yes(201, &entry),
         }
     }
