@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cli::Place;
 use securecp_testkit::{Fixture, Registry};
@@ -32,13 +33,16 @@ impl Bench {
             fs::create_dir_all(place.path(folder)).unwrap();
             fs::set_permissions(place.path(folder), Permissions::from_mode(0o777)).unwrap();
         }
-        Self { place, program, user: 1_000_000 + std::process::id() }
+        static BENCHES: AtomicU32 = AtomicU32::new(0);
+        let number = BENCHES.fetch_add(1, Ordering::Relaxed);
+        Self { place, program, user: 10_000_000 + 16 * std::process::id() + number }
     }
 
     /// Runs the words of `line` with at most so many threads. The limit does not hold for root.
     fn run(&self, limit: usize, line: &str) -> Output {
         let (user, nproc) = (self.user, format!("--nproc={limit}"));
-        let mut words: Vec<String> = match rustix::process::getuid().is_root() {
+        let mut words: Vec<String> = ["timeout", "120"].map(str::to_owned).into();
+        words.extend(match rustix::process::getuid().is_root() {
             true => vec![
                 "setpriv".to_owned(),
                 format!("--reuid={user}"),
@@ -47,7 +51,7 @@ impl Bench {
             ],
             // Whose processes of before count elsewhere.
             false => vec!["unshare".to_owned(), "--user".to_owned()],
-        };
+        });
         words.extend(["prlimit".to_owned(), nproc, self.program.display().to_string()]);
         words.extend(line.split_whitespace().map(str::to_owned));
         let mut command = Command::new(words.remove(0));

@@ -1,7 +1,12 @@
-use std::io;
 use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+/// Longer than any system needs to forget a thread.
+const FORGOTTEN: Duration = Duration::from_secs(1);
 
 /// Does `work` on every item, each on a thread of its own; where no more threads are to be had, the caller does the rest.
 /// Results keep the order of the items.
@@ -22,16 +27,34 @@ fn check(thread: impl Fn() -> Builder, count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     // Nobody panics with it in hand, and nothing is guarded.
     let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
-    thread::scope(|scope| {
-        let wait = || drop(gate.lock());
+    let places = thread::scope(|scope| {
+        let wait = || {
+            drop(gate.lock());
+            place()
+        };
         let begun: io::Result<Vec<_>> =
             (0..count).map(|_| thread().spawn_scoped(scope, wait)).collect();
         drop(held);
-        // Until the threads themselves are gone, and not only their work.
-        begun?
-            .into_iter()
-            .try_for_each(|begun| begun.join().map_err(|_| io::Error::other("a thread")))
-    })
+        let end = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().map_err(|_| io::Error::other("a thread"))
+        };
+        begun?.into_iter().map(end).collect::<io::Result<Vec<_>>>()
+    })?;
+    places.into_iter().flatten().for_each(|place| forgotten(&place));
+    Ok(())
+}
+
+/// Where the system keeps what it knows of the calling thread (proc(5)), if it does.
+fn place() -> Option<PathBuf> {
+    Some(Path::new("/proc").join(fs::read_link("/proc/thread-self").ok()?))
+}
+
+/// Waits until a thread that has ended is not counted any more, which is a little later than when it can be joined.
+fn forgotten(place: &Path) {
+    let began = Instant::now();
+    while place.exists() && began.elapsed() < FORGOTTEN {
+        thread::sleep(Duration::from_micros(50));
+    }
 }
 
 fn each<T: Sync, R: Send>(
@@ -77,6 +100,16 @@ mod tests {
         };
         assert!(check(second, 3).is_err());
         assert_eq!(begun.into_inner(), 2, "no further one is tried");
+    }
+
+    #[test]
+    fn a_thread_has_a_place_that_is_gone_when_it_is_forgotten() {
+        for _ in 0..100 {
+            let place = thread::spawn(place).join().unwrap().unwrap();
+            forgotten(&place);
+            assert!(!place.exists(), "{place:?}");
+        }
+        assert!(place().unwrap().exists());
     }
 
     #[test]

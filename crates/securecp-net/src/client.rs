@@ -13,7 +13,7 @@ use crate::proxies::Proxies;
 use crate::redirect::{HOPS, follow};
 use crate::request::host_of;
 use crate::response::DRAINED;
-use crate::runtime::Patience;
+use crate::runtime::{self, Patience};
 use crate::track::{Drive, Names, Tracks};
 use crate::{
     Gate, Lane, NetError, Request, Response, TlsOptions, Upload, outcome, same_origin, tls,
@@ -113,6 +113,7 @@ impl Net {
     }
 
     fn build_lanes(&self, options: &TlsOptions, socket: Option<&Path>) -> Result<Lanes, NetError> {
+        runtime::begin()?;
         let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
         let proxies = Proxies::of_environment()?;
         let (limits, socket) = (self.limits(), socket.map(Path::to_owned));

@@ -96,6 +96,12 @@ fn runtime() -> Result<&'static Runtime, NetError> {
     shared()
 }
 
+/// Starts the runtime that all share. To be called as early as it is known that there will be requests: threads that a job
+/// starts in the meantime may take the places that were found for those of the runtime.
+pub(crate) fn begin() -> Result<(), NetError> {
+    shared().map(drop)
+}
+
 /// The runtime that all share, started by the first call and never stopped.
 fn shared() -> Result<&'static Runtime, NetError> {
     static RUNTIME: OnceLock<Result<Runtime, Arc<io::Error>>> = OnceLock::new();
@@ -106,7 +112,7 @@ fn shared() -> Result<&'static Runtime, NetError> {
 /// tokio panics where a thread cannot be had, so it is asked for none that cannot.
 fn start() -> io::Result<Runtime> {
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-    // One more for names of hosts, and as many again, since the system may be slow to forget those of the check.
+    // One more for names of hosts, and as many again for what else starts in the meantime.
     check_threads(2 * (workers + 1))?;
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(workers).thread_name("securecp-net").enable_all();

@@ -161,7 +161,7 @@ impl Drop for Running {
 
 /// tokio panics where a thread cannot be had, so it is asked for none that cannot.
 fn runtime() -> io::Result<Runtime> {
-    // One more for files, and as many again, since the system may be slow to forget those of the check.
+    // One more for files, and as many again for what else starts in the meantime.
     check_threads(2 * (WORKERS + 1))?;
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(WORKERS).thread_name("securecp-server").enable_all();
