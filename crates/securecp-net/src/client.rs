@@ -114,7 +114,7 @@ impl Net {
 
     fn build_lanes(&self, options: &TlsOptions, socket: Option<&Path>) -> Result<Lanes, NetError> {
         runtime::begin()?;
-        let config = options.config(self.inner.roots.get_or_init(tls::system_roots))?;
+        let config = options.config(|| self.inner.roots.get_or_init(tls::system_roots))?;
         let proxies = Proxies::of_environment()?;
         let (limits, socket) = (self.limits(), socket.map(Path::to_owned));
         let build = move |lane| {

@@ -113,8 +113,12 @@ impl TlsOptions {
         Self { identities: Vec::new(), ..self.clone() }
     }
 
-    /// The configuration, with `system` as roots beside our own. ALPN is left to the caller.
-    pub(crate) fn config(&self, system: &RootCertStore) -> Result<ClientConfig, NetError> {
+    /// The configuration, with what `system` gives as roots beside our own; it is only asked where certificates are
+    /// verified. ALPN is left to the caller.
+    pub(crate) fn config<'a>(
+        &self,
+        system: impl FnOnce() -> &'a RootCertStore,
+    ) -> Result<ClientConfig, NetError> {
         let provider = Arc::new(self.provider());
         let broken = |error: rustls::Error| bad("TLS", &error.to_string());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -151,15 +155,15 @@ impl TlsOptions {
         provider
     }
 
-    fn verifier(
+    fn verifier<'a>(
         &self,
-        system: &RootCertStore,
+        system: impl FnOnce() -> &'a RootCertStore,
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, NetError> {
         if self.accept_any_certificate {
             return Ok(Arc::new(AcceptAny(provider.signature_verification_algorithms)));
         }
-        let mut roots = system.clone();
+        let mut roots = system().clone();
         for root in &self.roots {
             roots.add(root.clone()).map_err(|error| bad("root", &error.to_string()))?;
         }
@@ -313,5 +317,26 @@ impl ServerCertVerifier for AcceptAny {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn roots_of_the_system_are_only_asked_for_where_certificates_are_verified() {
+        let (asked, none) = (Cell::new(0), RootCertStore::empty());
+        let system = || {
+            asked.set(asked.get() + 1);
+            &none
+        };
+        let options = TlsOptions::default();
+        options.clone().dangerously_accept_any_certificate().config(system).unwrap();
+        assert_eq!(asked.get(), 0);
+        let refused = options.config(system).unwrap_err().to_string();
+        assert!(refused.contains("roots"), "{refused}");
+        assert_eq!(asked.get(), 1);
     }
 }
