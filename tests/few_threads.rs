@@ -41,7 +41,7 @@ impl Bench {
     /// Runs the words of `line` with at most so many threads. The limit does not hold for root.
     fn run(&self, limit: usize, line: &str) -> Output {
         let (user, nproc) = (self.user, format!("--nproc={limit}"));
-        let mut words: Vec<String> = ["timeout", "120"].map(str::to_owned).into();
+        let mut words: Vec<String> = ["timeout", "--signal=KILL", "120"].map(str::to_owned).into();
         words.extend(match rustix::process::getuid().is_root() {
             true => vec![
                 "setpriv".to_owned(),
