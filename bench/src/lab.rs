@@ -70,6 +70,7 @@ impl Lab {
             },
         )?;
         push_tags(&near, sizes.tags)?;
+        data::small_index(sizes.tags as u64)?.push(near.address(), "pair", Some("v1"))?;
         let folder = folder.to_owned();
         Ok(Self {
             folder,

@@ -122,10 +122,11 @@ pub(super) fn gate_sigstore(lab: &mut Lab) -> Result<Step> {
     Ok(Step::Copy(Task { from: lab.at_source("attached", Some("v1")), to, change, all: false }))
 }
 
+/// Nothing refers to the image: the peers would leave it behind.
 pub(super) fn sign(lab: &mut Lab) -> Result<Step> {
     let [_, registries_d] = signing(lab)?;
     let to = lab.empty_registry()?;
-    let from = at(lab.near.address(), "many", "v0");
+    let from = at(lab.near.address(), "pair", "v1");
     let change = Change::Sign { key: SIGNER, registries_d };
-    Ok(Step::Copy(Task { from, to: at(to, "many", "v0"), change, all: true }))
+    Ok(Step::Copy(Task { from, to: at(to, "pair", "v1"), change, all: true }))
 }
