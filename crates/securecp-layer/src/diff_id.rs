@@ -59,14 +59,18 @@ impl Wish {
 pub(crate) struct Hashed<'a> {
     inner: Box<dyn Stage + 'a>,
     wish: Wish,
-    hasher: Aside<Hasher>,
+    /// Gone where the layer was plain and is hashed by who verifies it.
+    hasher: Option<Aside<Hasher>>,
     size: u64,
 }
 
 impl<'a> Hashed<'a> {
     pub(crate) fn wrap(inner: Box<dyn Stage + 'a>, wish: Wish) -> Box<dyn Stage + 'a> {
         match wish.hasher() {
-            Some(hasher) => Box::new(Self { inner, wish, hasher: Aside::new(hasher), size: 0 }),
+            Some(hasher) => {
+                let hasher = Some(Aside::new(hasher));
+                Box::new(Self { inner, wish, hasher, size: 0 })
+            }
             None => inner,
         }
     }
@@ -75,9 +79,12 @@ impl<'a> Hashed<'a> {
 impl Stage for Hashed<'_> {
     fn next(&mut self) -> Result<Option<Bytes>, LayerError> {
         let next = self.inner.next()?;
+        if self.size == 0 && self.measures() && self.inner.measures() {
+            self.hasher = None;
+        }
         if let Some(chunk) = &next {
-            self.hasher.take(chunk)?;
             self.size += chunk.len() as u64;
+            self.hasher.as_mut().map_or(Ok(()), |hasher| hasher.take(chunk))?;
         }
         Ok(next)
     }
@@ -87,10 +94,10 @@ impl Stage for Hashed<'_> {
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
-        let compressed = self.inner.finish()?;
-        let found = self.hasher.end()?;
-        self.wish.judge(&compressed.digest, found.clone())?;
-        Ok(Descriptor { digest: found, size: self.size, ..compressed })
+        let layer = self.inner.finish()?;
+        let found = self.hasher.map_or_else(|| Ok(layer.digest.clone()), Aside::end)?;
+        self.wish.judge(&layer.digest, found.clone())?;
+        Ok(Descriptor { digest: found, size: self.size, ..layer })
     }
 }
 
@@ -307,5 +314,63 @@ impl Stage for Checked<'_> {
         let descriptor = self.inner.finish()?;
         self.wish.judge(&descriptor.digest, found)?;
         Ok(descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Decoded;
+    use crate::{Once, Recompress};
+    use securecp_oci::MediaType;
+
+    const PLAIN: &[u8] = b"a tar archive, as far as this test goes";
+
+    fn verified(algorithm: Algorithm, digest_of: &[u8], bytes: &[u8]) -> Layer<'static> {
+        let digest = Digest::of(algorithm, digest_of);
+        let descriptor = Descriptor::new(MediaType::OCI_LAYER, digest, bytes.len() as u64);
+        Layer::verified(descriptor, Once::new(Bytes::copy_from_slice(bytes)))
+    }
+
+    /// Reads to the end; gives whether plain bytes were hashed on their own, and what was found.
+    fn read(layer: Layer<'static>, expected: Digest) -> (bool, Result<Descriptor, LayerError>) {
+        let plain = Decoded::new(layer.body, Guard::default(), Scope::default());
+        let wish = Wish { expected: Some(expected), found: None };
+        let hasher = wish.hasher().map(Aside::new);
+        let mut hashed = Hashed { inner: Box::new(plain), wish, hasher, size: 0 };
+        while hashed.next().unwrap().is_some() {}
+        (hashed.hasher.is_some(), Box::new(hashed).finish())
+    }
+
+    #[test]
+    fn plain_layers_are_hashed_by_who_verifies_them() {
+        let gzip = Recompress::new(crate::Compression::Gzip(crate::GzipLevel::new(6).unwrap()));
+        let layer = verified(Algorithm::Sha256, PLAIN, PLAIN).pipe(Some(&gzip)).unwrap();
+        let packed = layer.read_whole().unwrap();
+        let (sha256, sha512) = (Algorithm::Sha256, Algorithm::Sha512);
+        for (source, bytes, wished, own) in [
+            (sha256, PLAIN, sha256, false),
+            (sha512, PLAIN, sha256, true),
+            (sha256, PLAIN, sha512, true),
+            (sha512, PLAIN, sha512, true),
+            (sha256, &packed, sha256, true),
+        ] {
+            let (hashed, found) = read(verified(source, bytes, bytes), Digest::of(wished, PLAIN));
+            assert_eq!(hashed, own, "{source:?} {wished:?}");
+            let found = found.unwrap();
+            assert_eq!((found.digest, found.size), (Digest::of(wished, PLAIN), PLAIN.len() as u64));
+        }
+    }
+
+    #[test]
+    fn plain_layers_are_still_held_to_their_digest_and_diff_id() {
+        let sha256 = |bytes: &[u8]| Digest::of(Algorithm::Sha256, bytes);
+        let (_, found) = read(verified(Algorithm::Sha256, PLAIN, PLAIN), sha256(b"another"));
+        assert!(matches!(found, Err(LayerError::DiffId { .. })), "{found:?}");
+        let altered = verified(Algorithm::Sha256, b"another", PLAIN);
+        let (_, found) = read(altered, sha256(b"another"));
+        assert!(matches!(found, Err(LayerError::Altered { .. })), "{found:?}");
+        let (_, found) = read(verified(Algorithm::Sha256, b"", b""), sha256(b""));
+        assert_eq!(found.unwrap().size, 0);
     }
 }

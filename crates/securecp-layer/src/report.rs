@@ -99,6 +99,10 @@ impl Stage for Watched<'_> {
         Ok(next)
     }
 
+    fn measures(&self) -> bool {
+        self.inner.measures()
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         self.inner.finish()
     }

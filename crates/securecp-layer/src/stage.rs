@@ -30,7 +30,8 @@ pub trait Stage: Send {
     /// The bytes are not what they should be, or could not be had.
     fn next(&mut self) -> Result<Option<Bytes>, LayerError>;
 
-    /// Whether `finish` says digest and size of exactly what comes out, so that nobody has to measure it.
+    /// Whether `finish` says SHA-256 and size of exactly what comes out, so that nobody has to measure it. A stage that
+    /// has to see bytes first says so from then on.
     fn measures(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use securecp_oci::{Descriptor, Hasher};
+use securecp_oci::{Algorithm, Descriptor, Hasher};
 
 use crate::cores::Core;
 use crate::{Aside, Chunks, LayerError, Stage};
@@ -58,6 +58,10 @@ impl Stage for Verify<'_> {
             Some(chunk) => self.take(chunk),
             None => self.end(),
         }
+    }
+
+    fn measures(&self) -> bool {
+        self.descriptor.digest.algorithm() == Algorithm::Sha256
     }
 
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {

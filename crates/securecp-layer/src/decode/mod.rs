@@ -199,6 +199,11 @@ impl Stage for Decoded<'_> {
         })
     }
 
+    /// What was plain comes out as it went in.
+    fn measures(&self) -> bool {
+        self.unpack.as_ref().is_some_and(Unpack::is_plain) && self.inner.measures()
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         if self.ended { self.inner.finish() } else { Err(LayerError::FinishedEarly) }
     }

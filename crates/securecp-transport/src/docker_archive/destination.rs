@@ -264,6 +264,10 @@ impl Stage for Watch<'_> {
         self.0.next()
     }
 
+    fn measures(&self) -> bool {
+        self.0.measures()
+    }
+
     fn finish(self: Box<Self>) -> Result<Descriptor, LayerError> {
         let found = self.0.finish()?;
         *self.1.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
