@@ -122,7 +122,7 @@ pub(super) fn gate_sigstore(lab: &mut Lab) -> Result<Step> {
     Ok(Step::Copy(Task { from: lab.at_source("attached", Some("v1")), to, change, all: false }))
 }
 
-/// Nothing refers to the image: the peers would leave it behind.
+/// Of an image that nothing refers to: the peers leave such things behind, and we would do more work.
 pub(super) fn sign(lab: &mut Lab) -> Result<Step> {
     let [_, registries_d] = signing(lab)?;
     let to = lab.empty_registry()?;
